@@ -1,0 +1,34 @@
+import type { DecodeError } from "./errors.ts";
+import type { Limits } from "./limits.ts";
+import type { EventSink } from "./sink.ts";
+
+/** Writes batches: `batch(header)`, events, `finish()`, again and again. */
+export interface BatchEncoder extends EventSink {
+  /** Bytes of the batch so far. */
+  readonly byteLength: number;
+  /** Events in the batch so far. */
+  readonly eventCount: number;
+  /** End the batch. The bytes are the encoder's own memory, valid until the next `batch`; copy what you keep. */
+  finish(): Uint8Array;
+}
+
+/** Reads batches. Keeps no state between them. */
+export interface BatchDecoder {
+  /**
+   * Drive `sink` with the header and events of one batch. Borrows nothing: strings are copied out of `bytes`.
+   *
+   * A bad event is reported and skipped where its end is known, else the rest of the batch is; the sink never sees part of
+   * an event. Nothing but what the sink itself throws is thrown.
+   *
+   * @param onError called with `malformed`, `limit_exceeded` or `unsupported_version`; `offset` counts bytes of `bytes`
+   */
+  decode(bytes: Uint8Array, sink: EventSink, onError: (error: DecodeError) => void): void;
+}
+
+/** A wire form. One per subpath of this package, so that those you do not import cost nothing. */
+export interface Codec {
+  /** Short lower-case name, as in the harness's `--codec`. */
+  readonly name: string;
+  createEncoder(): BatchEncoder;
+  createDecoder(limits: Limits): BatchDecoder;
+}

@@ -1,0 +1,25 @@
+// For everyone.
+export type {
+  CallSiteData,
+  CallSiteKind,
+  Id,
+  Level,
+  TracedError,
+  TracedValue,
+  TracedValueMap,
+  TracingEvent,
+  TracingEventKind,
+} from "./event.ts";
+export { DecodeError, isTunnelError, ReceiveError, TunnelError } from "./errors.ts";
+export type { ReceiveErrorDetail, TunnelErrorCode } from "./errors.ts";
+export { DEFAULT_LIMITS } from "./limits.ts";
+export type { Limits } from "./limits.ts";
+export type { PersistedMetadata, PersistedSpan, PersistedSpans } from "./state.ts";
+
+// For authors of codecs, transports, senders and receivers.
+export type { BatchDecoder, BatchEncoder, Codec } from "./codec.ts";
+export { controlAnnounce, controlLevel, controlWord, isControlWord } from "./control.ts";
+export { LevelNumber, levelFromNumber } from "./level.ts";
+export type { BatchHeader, ClockDomain, EventSink, EventTime } from "./sink.ts";
+export { canonicalInteger, tagged, TracedValues, ValueKind } from "./values.ts";
+export type { RawValue } from "./values.ts";

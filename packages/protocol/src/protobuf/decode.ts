@@ -1,0 +1,548 @@
+import type { BatchDecoder } from "../codec.ts";
+import { DecodeError } from "../errors.ts";
+import type { CallSiteData, CallSiteKind, Id, TracedError } from "../event.ts";
+import { levelFromNumber } from "../level.ts";
+import type { Limits } from "../limits.ts";
+import type { BatchHeader, ClockDomain, EventSink, EventTime } from "../sink.ts";
+import { readUtf8 } from "../utf8.ts";
+import { canonicalInteger, TracedValues, ValueKind } from "../values.ts";
+
+const VERSION = 1;
+/** After so many bad events the rest of a batch is not worth reading. */
+const MAX_BAD_EVENTS = 64;
+const CLOCKS: readonly ClockDomain[] = ["none", "wall", "frozen", "logical", "none"];
+const KINDS: readonly (CallSiteKind | undefined)[] = [undefined, "span", "event"];
+const NO_BYTES = new Uint8Array(0);
+const NO_VIEW = new DataView(NO_BYTES.buffer);
+
+type OnError = (error: DecodeError) => void;
+
+/**
+ * Reads the protobuf form of `proto/spanduct/v1/tunnel.proto`. An event is read into the fields below and handed to the sink
+ * only once it was read to its end. Tags are literals, `field << 3 | wire type`, as in the encoder, where the tables stand.
+ */
+export class ProtobufDecoder implements BatchDecoder {
+  readonly #limits: Limits;
+  readonly #values: TracedValues = new TracedValues();
+  #bytes: Uint8Array = NO_BYTES;
+  #view: DataView = NO_VIEW;
+  #pos = 0;
+  /** Time of the last event that had one, relative to the base. */
+  #last = 0;
+
+  // The event being read; `#tag` is that of its member of `Event.kind`, 0 for a kind of a later version.
+  #tag = 0;
+  #time: EventTime;
+  #id: Id = 0;
+  /** Parent of a span or event, or the span that one follows from. */
+  #other: Id | undefined;
+  #metadata: Id = 0;
+  #data: CallSiteData | undefined;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  decode(bytes: Uint8Array, sink: EventSink, onError: OnError): void {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#pos = 0;
+    this.#last = 0;
+    const header = this.#tryHeader(onError);
+    if (header !== undefined) {
+      sink.batch(header);
+      let bad = 0;
+      for (;;) {
+        const end = this.#tryFrame(onError);
+        if (end < 0) break;
+        if (this.#tryEvent(end, onError)) {
+          this.#dispatch(sink);
+        } else if (++bad === MAX_BAD_EVENTS) {
+          onError(new DecodeError("malformed", `${bad} bad events, the rest of the batch is skipped`, end));
+          break;
+        }
+      }
+    }
+    // Keep nobody's memory alive between batches.
+    this.#bytes = NO_BYTES;
+    this.#view = NO_VIEW;
+    this.#data = undefined;
+  }
+
+  /** The header; the position is then at the tag of the first event, or at the end. */
+  #tryHeader(onError: OnError): BatchHeader | undefined {
+    const end = this.#bytes.length;
+    let version = 0;
+    let clock: ClockDomain = "none";
+    let baseTimeUnixNano = 0n;
+    let sequence = 0;
+    let droppedEvents = 0;
+    try {
+      while (this.#pos < end) {
+        const start = this.#pos;
+        const tag = this.#u32();
+        if (tag === 0x32) {
+          this.#pos = start;
+          break;
+        }
+        if (tag === 0x08) version = this.#u32();
+        else if (tag === 0x10) clock = CLOCKS[this.#u32()] ?? this.#fail("unknown clock domain", start);
+        else if (tag === 0x19) baseTimeUnixNano = this.#fixed64(end);
+        else if (tag === 0x20) sequence = this.#safe();
+        else if (tag === 0x28) droppedEvents = this.#safe();
+        else this.#skip(tag, end);
+        this.#within(end);
+      }
+      if (version !== VERSION) {
+        throw new DecodeError("unsupported_version", `wire version ${version}, this build reads ${VERSION}`, 0);
+      }
+    } catch (error) {
+      onError(asDecodeError(error));
+      return undefined;
+    }
+    return { version, clock, baseTimeUnixNano, sequence, droppedEvents };
+  }
+
+  /** Move to the next event; returns where it ends, or -1 when there is none. */
+  #tryFrame(onError: OnError): number {
+    const end = this.#bytes.length;
+    try {
+      while (this.#pos < end) {
+        const start = this.#pos;
+        const tag = this.#u32();
+        if (tag === 0x32) return this.#length(end);
+        if (tag < 0x30) this.#fail("header field after the first event", start);
+        this.#skip(tag, end);
+        this.#within(end);
+      }
+    } catch (error) {
+      onError(asDecodeError(error));
+    }
+    return -1;
+  }
+
+  /** Read the event that ends at `end` into this decoder's fields. Whatever happens, the position is then `end`. */
+  #tryEvent(end: number, onError: OnError): boolean {
+    try {
+      this.#event(end);
+      return true;
+    } catch (error) {
+      onError(asDecodeError(error));
+      this.#pos = end;
+      return false;
+    }
+  }
+
+  #event(end: number): void {
+    const start = this.#pos;
+    let delta: number | undefined;
+    this.#tag = 0;
+    while (this.#pos < end) {
+      const at = this.#pos;
+      const tag = this.#u32();
+      if (tag === 0x08) {
+        delta = this.#safeSigned();
+        continue;
+      }
+      const isKind = tag >= 0x10 && tag < 0x58;
+      if (isKind && this.#tag !== 0) this.#fail("an event of two kinds", at);
+      switch (tag) {
+        case 0x12:
+          this.#newCallSite(this.#length(end));
+          break;
+        case 0x1a:
+          this.#newSpan(this.#length(end));
+          break;
+        case 0x22:
+          this.#followsFrom(this.#length(end));
+          break;
+        case 0x28:
+        case 0x30:
+        case 0x38:
+        case 0x40:
+          this.#id = this.#u64();
+          break;
+        case 0x4a:
+          this.#valuesRecorded(this.#length(end));
+          break;
+        case 0x52:
+          this.#newEvent(this.#length(end));
+          break;
+        default:
+          this.#skip(tag, end);
+          continue;
+      }
+      this.#tag = tag;
+    }
+    this.#within(end);
+    this.#time = undefined;
+    if (delta !== undefined) {
+      const time = this.#last + delta;
+      if (!Number.isSafeInteger(time)) this.#fail("time out of range", start);
+      this.#last = time;
+      this.#time = time;
+    }
+  }
+
+  #dispatch(sink: EventSink): void {
+    const id = this.#id;
+    const time = this.#time;
+    switch (this.#tag) {
+      case 0x12:
+        return sink.newCallSite(id, this.#data as CallSiteData, time);
+      case 0x1a:
+        return sink.newSpan(id, this.#other, this.#metadata, this.#values, time);
+      case 0x22:
+        return sink.followsFrom(id, this.#other as Id, time);
+      case 0x28:
+        return sink.spanEntered(id, time);
+      case 0x30:
+        return sink.spanExited(id, time);
+      case 0x38:
+        return sink.spanCloned(id, time);
+      case 0x40:
+        return sink.spanDropped(id, time);
+      case 0x4a:
+        return sink.valuesRecorded(id, this.#values, time);
+      case 0x52:
+        return sink.newEvent(this.#metadata, this.#other, this.#values, time);
+    }
+  }
+
+  #newCallSite(end: number): void {
+    const start = this.#pos;
+    let kind = 0;
+    let level = 0;
+    let name = "";
+    let target = "";
+    const optional: { module_path?: string; file?: string; line?: number } = {};
+    const fields: string[] = [];
+    this.#id = 0;
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      if (tag === 0x08) this.#id = this.#u64();
+      else if (tag === 0x10) kind = this.#u32();
+      else if (tag === 0x18) level = this.#u32();
+      else if (tag === 0x22) name = this.#string(end);
+      else if (tag === 0x2a) target = this.#string(end);
+      else if (tag === 0x32) optional.module_path = this.#string(end);
+      else if (tag === 0x3a) optional.file = this.#string(end);
+      else if (tag === 0x40) optional.line = this.#u32();
+      else if (tag === 0x4a) {
+        if (fields.length === this.#limits.maxFieldsPerCallSite) this.#exceed("maxFieldsPerCallSite", fields.length);
+        fields.push(this.#string(end));
+      } else this.#skip(tag, end);
+    }
+    this.#within(end);
+    this.#data = {
+      kind: KINDS[kind] ?? this.#fail(`unknown kind ${kind} of a call site`, start),
+      name,
+      target,
+      level: levelFromNumber(level) ?? this.#fail(`unknown level ${level}`, start),
+      ...optional,
+      fields,
+    };
+  }
+
+  #newSpan(end: number): void {
+    const values = this.#values;
+    values.clear();
+    this.#id = 0;
+    this.#other = undefined;
+    this.#metadata = 0;
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      if (tag === 0x22) this.#value(this.#length(end), values);
+      else if (tag === 0x08) this.#id = this.#u64();
+      else if (tag === 0x10) this.#other = this.#u64();
+      else if (tag === 0x18) this.#metadata = this.#u64();
+      else this.#skip(tag, end);
+    }
+    this.#within(end);
+  }
+
+  #followsFrom(end: number): void {
+    this.#id = 0;
+    this.#other = 0;
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      if (tag === 0x08) this.#id = this.#u64();
+      else if (tag === 0x10) this.#other = this.#u64();
+      else this.#skip(tag, end);
+    }
+    this.#within(end);
+  }
+
+  #valuesRecorded(end: number): void {
+    const values = this.#values;
+    values.clear();
+    this.#id = 0;
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      if (tag === 0x12) this.#value(this.#length(end), values);
+      else if (tag === 0x08) this.#id = this.#u64();
+      else this.#skip(tag, end);
+    }
+    this.#within(end);
+  }
+
+  #newEvent(end: number): void {
+    const values = this.#values;
+    values.clear();
+    this.#other = undefined;
+    this.#metadata = 0;
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      if (tag === 0x1a) this.#value(this.#length(end), values);
+      else if (tag === 0x08) this.#metadata = this.#u64();
+      else if (tag === 0x10) this.#other = this.#u64();
+      else this.#skip(tag, end);
+    }
+    this.#within(end);
+  }
+
+  #value(end: number, values: TracedValues): void {
+    const start = this.#pos;
+    let field = 0;
+    let name: string | undefined;
+    let kind: ValueKind | 0 = 0;
+    let raw: boolean | number | bigint | string | TracedError = 0;
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      switch (tag) {
+        case 0x08:
+          field = this.#u32();
+          break;
+        case 0x12:
+          name = this.#string(end);
+          break;
+        case 0x18:
+          kind = ValueKind.bool;
+          raw = this.#u64() !== 0;
+          break;
+        case 0x20:
+          kind = ValueKind.int;
+          raw = this.#s64();
+          break;
+        case 0x28:
+          kind = ValueKind.uInt;
+          raw = this.#u64();
+          break;
+        case 0x31:
+          kind = ValueKind.float;
+          if (this.#pos + 8 > end) this.#fail("truncated", end);
+          raw = this.#view.getFloat64(this.#pos, true);
+          this.#pos += 8;
+          break;
+        case 0x3a:
+          kind = ValueKind.string;
+          raw = this.#string(end);
+          break;
+        case 0x42:
+          kind = ValueKind.object;
+          raw = this.#string(end);
+          break;
+        case 0x4a:
+          kind = ValueKind.error;
+          raw = this.#error(this.#length(end));
+          break;
+        case 0x52:
+          kind = ValueKind.int;
+          raw = canonicalInteger(BigInt.asIntN(128, this.#sixteenBytes(end)));
+          break;
+        case 0x5a:
+          kind = ValueKind.uInt;
+          raw = canonicalInteger(this.#sixteenBytes(end));
+          break;
+        default:
+          this.#skip(tag, end);
+      }
+    }
+    this.#within(end);
+    if (kind === 0) this.#fail("a value without a value", start);
+    values.set(name ?? field, kind, raw);
+  }
+
+  #error(end: number): TracedError {
+    const start = this.#pos;
+    const links: { message: string; type?: string; stack?: string }[] = [];
+    let omitted = 0;
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      if (tag === 0x0a) {
+        const link = this.#cause(this.#length(end));
+        if (links.length < this.#limits.maxErrorDepth) links.push(link);
+        else omitted++;
+      } else if (tag === 0x10) omitted += this.#u32();
+      else this.#skip(tag, end);
+    }
+    this.#within(end);
+    let error: TracedError | null = null;
+    for (let i = links.length - 1; i >= 0; i--) {
+      const { message, type, stack } = links[i] as (typeof links)[number];
+      error = {
+        message,
+        source: error,
+        ...(type !== undefined && { type }),
+        ...(stack !== undefined && { stack }),
+        ...(omitted > 0 && i === links.length - 1 && { omitted }),
+      };
+    }
+    return error ?? this.#fail("an error without a cause", start);
+  }
+
+  #cause(end: number): { message: string; type?: string; stack?: string } {
+    const link: { message: string; type?: string; stack?: string } = { message: "" };
+    while (this.#pos < end) {
+      const tag = this.#u32();
+      if (tag === 0x0a) link.message = this.#string(end);
+      else if (tag === 0x12) link.type = this.#string(end);
+      else if (tag === 0x1a) link.stack = this.#string(end);
+      else this.#skip(tag, end);
+    }
+    this.#within(end);
+    return link;
+  }
+
+  #string(end: number): string {
+    const start = this.#pos;
+    const stop = this.#length(end);
+    const length = stop - this.#pos;
+    if (length > this.#limits.maxStringBytes) this.#exceed("maxStringBytes", length);
+    const text = readUtf8(this.#bytes, this.#pos, stop);
+    if (text === undefined) this.#fail("invalid UTF-8", start);
+    this.#pos = stop;
+    return text;
+  }
+
+  /** Where the length-delimited field that starts here ends; never beyond `end`. */
+  #length(end: number): number {
+    const start = this.#pos;
+    const length = this.#u32();
+    if (length > end - this.#pos) this.#fail(`length ${length} runs past the end`, start);
+    return this.#pos + length;
+  }
+
+  #fixed64(end: number): bigint {
+    if (this.#pos + 8 > end) this.#fail("truncated", end);
+    const value = this.#view.getBigUint64(this.#pos, true);
+    this.#pos += 8;
+    return value;
+  }
+
+  #sixteenBytes(end: number): bigint {
+    const start = this.#pos;
+    const stop = this.#length(end);
+    if (stop - this.#pos !== 16) this.#fail("a wide integer is 16 bytes", start);
+    return this.#fixed64(end) | (this.#fixed64(end) << 64n);
+  }
+
+  #u32(): number {
+    const start = this.#pos;
+    const value = this.#u64();
+    if (typeof value === "bigint" || value > 0xffff_ffff) this.#fail("number beyond 32 bits", start);
+    return value;
+  }
+
+  #safe(): number {
+    const start = this.#pos;
+    const value = this.#u64();
+    if (typeof value === "bigint") this.#fail("number beyond 2^53-1", start);
+    return value;
+  }
+
+  #safeSigned(): number {
+    const start = this.#pos;
+    const value = this.#s64();
+    if (typeof value === "bigint") this.#fail("number beyond ±(2^53-1)", start);
+    return value;
+  }
+
+  #s64(): number | bigint {
+    const value = this.#u64();
+    if (typeof value === "number") {
+      if (value <= 0x7fff_ffff) return (value >>> 1) ^ -(value & 1);
+      return value % 2 === 0 ? value / 2 : -(value - 1) / 2 - 1;
+    }
+    return canonicalInteger((value >> 1n) ^ -(value & 1n));
+  }
+
+  /** One varint in canonical form. May run past the end of the message, which `#within` then reports. */
+  #u64(): number | bigint {
+    const bytes = this.#bytes;
+    let pos = this.#pos;
+    let byte = bytes[pos++] as number;
+    let value = byte & 0x7f;
+    if (byte >= 0x80) {
+      byte = bytes[pos++] as number;
+      value |= (byte & 0x7f) << 7;
+      if (byte >= 0x80) {
+        byte = bytes[pos++] as number;
+        value |= (byte & 0x7f) << 14;
+        if (byte >= 0x80) {
+          byte = bytes[pos++] as number;
+          value |= (byte & 0x7f) << 21;
+          if (byte >= 0x80) return this.#longVarint(value);
+        }
+      }
+    }
+    this.#pos = pos;
+    return value;
+  }
+
+  /** Bytes five to ten of a varint whose first 28 bits are `low`. */
+  #longVarint(low: number): number | bigint {
+    const start = this.#pos;
+    let pos = start + 4;
+    let high = 0n;
+    for (let shift = 0n; shift < 42n; shift += 7n) {
+      const byte = this.#bytes[pos++];
+      if (byte === undefined) this.#fail("truncated", start);
+      high |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) {
+        if (high >> 36n !== 0n) break;
+        this.#pos = pos;
+        return canonicalInteger((high << 28n) | BigInt(low));
+      }
+    }
+    this.#fail("varint beyond 64 bits", start);
+  }
+
+  #skip(tag: number, end: number): void {
+    const start = this.#pos;
+    if (tag >>> 3 === 0) this.#fail("field number 0", start);
+    switch (tag & 7) {
+      case 0:
+        this.#u64();
+        return;
+      case 1:
+        this.#pos += 8;
+        return;
+      case 2:
+        this.#pos = this.#length(end);
+        return;
+      case 5:
+        this.#pos += 4;
+        return;
+      default:
+        this.#fail(`wire type ${tag & 7}`, start);
+    }
+  }
+
+  #within(end: number): void {
+    if (this.#pos > end) this.#fail("truncated", end);
+  }
+
+  #exceed(limit: keyof Limits, actual: number): never {
+    throw new DecodeError("limit_exceeded", `${limit} is ${this.#limits[limit]}, found ${actual} or more`, this.#pos);
+  }
+
+  #fail(reason: string, offset: number): never {
+    throw new DecodeError("malformed", reason, offset);
+  }
+}
+
+function asDecodeError(error: unknown): DecodeError {
+  if (error instanceof DecodeError) return error;
+  throw error;
+}

@@ -1,0 +1,135 @@
+import { type CallSiteData, TunnelError } from "@spanduct/protocol";
+
+/** A call site as a host keeps it: one object for equal data, shared by all executions of all programs. */
+export class CallSite {
+  /** Position in the arena's order of first sight, from 0; never given twice. */
+  readonly index: number;
+  readonly data: CallSiteData;
+  #positions: ReadonlyMap<string, number> | undefined;
+
+  /** @internal Made by the arena. */
+  constructor(index: number, data: CallSiteData) {
+    this.index = index;
+    this.data = data;
+  }
+
+  /** Whether values of this name are relayed. */
+  declares(name: string): boolean {
+    if (this.#positions === undefined) {
+      const positions = new Map<string, number>();
+      this.data.fields.forEach((field, position) => {
+        positions.set(field, position);
+      });
+      this.#positions = positions;
+    }
+    return this.#positions.has(name);
+  }
+}
+
+/** What an arena holds. */
+export interface ArenaStats {
+  readonly callSites: number;
+  /** UTF-16 units of all strings in them. */
+  readonly stringUnits: number;
+  readonly programs: number;
+}
+
+/** Bounds of an arena, for all guests of a host together. */
+export interface ArenaLimits {
+  /** Distinct call sites. Default 262144. */
+  readonly maxCallSites: number;
+  /** UTF-16 units of all strings in them. Default 64 Mi. */
+  readonly maxStringUnits: number;
+}
+
+const DEFAULT_ARENA_LIMITS: ArenaLimits = { maxCallSites: 262_144, maxStringUnits: 64 * 1024 * 1024 };
+
+interface Entry {
+  readonly key: string;
+  readonly callSite: CallSite;
+  readonly stringUnits: number;
+  /** Programs that use it. */
+  programs: number;
+}
+
+/**
+ * Call sites interned once per process. An entry lives as long as a program that uses it is loaded; a program stays loaded
+ * until `release` has been called as often as `acquire`.
+ */
+export class MetadataArena {
+  readonly #limits: ArenaLimits;
+  readonly #entries: Map<string, Entry> = new Map();
+  readonly #programs: Map<unknown, { holders: number; readonly entries: Set<Entry> }> = new Map();
+  #nextIndex = 0;
+  #stringUnits = 0;
+
+  constructor(limits: Partial<ArenaLimits> = {}) {
+    this.#limits = { ...DEFAULT_ARENA_LIMITS, ...limits };
+  }
+
+  /** What is held now. */
+  get stats(): ArenaStats {
+    return { callSites: this.#entries.size, stringUnits: this.#stringUnits, programs: this.#programs.size };
+  }
+
+  /** Load a program, or hold it once more. @param program any value that identifies it, for instance `"checkout@3"` */
+  acquire(program: unknown): void {
+    const held = this.#programs.get(program);
+    if (held === undefined) this.#programs.set(program, { holders: 1, entries: new Set() });
+    else held.holders++;
+  }
+
+  /** Undo one `acquire`. After the last one the call sites that no other program uses are freed. */
+  release(program: unknown): void {
+    const held = this.#programs.get(program);
+    if (held === undefined || --held.holders > 0) return;
+    this.#programs.delete(program);
+    for (const entry of held.entries) {
+      if (--entry.programs > 0) continue;
+      this.#entries.delete(entry.key);
+      this.#stringUnits -= entry.stringUnits;
+    }
+  }
+
+  /**
+   * The one call site with this content, for a program that is loaded. `onNew` is called first when the arena had none.
+   *
+   * @throws TunnelError "limit_exceeded": the arena is full; nothing has changed
+   */
+  intern(program: unknown, data: CallSiteData, onNew?: (callSite: CallSite) => void): CallSite {
+    const held = this.#programs.get(program);
+    if (held === undefined) throw new TunnelError("receiver_closed", "the program is not loaded; call acquire first");
+    const key = contentKey(data);
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      const stringUnits = key.length;
+      const { maxCallSites, maxStringUnits } = this.#limits;
+      if (this.#entries.size >= maxCallSites || this.#stringUnits + stringUnits > maxStringUnits) {
+        throw new TunnelError(
+          "limit_exceeded",
+          `the arena is full (${this.#entries.size} call sites, ${this.#stringUnits} string units); release programs or raise ArenaLimits`,
+        );
+      }
+      entry = { key, callSite: new CallSite(this.#nextIndex, data), stringUnits, programs: 0 };
+      onNew?.(entry.callSite);
+      this.#nextIndex++;
+      this.#entries.set(key, entry);
+      this.#stringUnits += stringUnits;
+    }
+    if (!held.entries.has(entry)) {
+      held.entries.add(entry);
+      entry.programs++;
+    }
+    return entry.callSite;
+  }
+}
+
+/** Equal for equal data and only then: every string is preceded by its length. */
+function contentKey(data: CallSiteData): string {
+  let key = `${data.kind[0]}${data.level[0]}${data.line ?? ""}`;
+  for (const text of [data.name, data.target, data.module_path, data.file]) {
+    key += text === undefined ? "|-" : `|${text.length}:${text}`;
+  }
+  for (const field of data.fields) key += `|${field.length}:${field}`;
+  return key;
+}
