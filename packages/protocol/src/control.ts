@@ -23,8 +23,7 @@ export function isControlWord(word: unknown): word is number {
 
 /** The most verbose level the host wants, 0 to 5. */
 export function controlLevel(word: number): number {
-  const level = word & LEVEL_BITS;
-  return level > 5 ? 5 : level;
+  return Math.min(word & LEVEL_BITS, 5);
 }
 
 /** Whether the host asks for call sites to be announced again. */
