@@ -68,6 +68,9 @@ impl Output {
 /// What a control line may carry beside its name.
 type Control = BTreeMap<String, Box<RawValue>>;
 
+/// What a line asks for, given that line and, where it is one, the control on it.
+type Action = fn(&mut Harness, &[u8], &Control);
+
 struct Harness {
     output: Arc<Mutex<Output>>,
     receiver: Option<TracingEventReceiver>,
@@ -92,7 +95,7 @@ impl Harness {
         let name = control
             .as_ref()
             .and_then(|control| control.get("$control")?.get().strip_prefix('"')?.strip_suffix('"'));
-        let (during, action): (&'static str, fn(&mut Self, &[u8], &Control)) = match name {
+        let (during, action): (&'static str, Action) = match name {
             None => ("event", |this, line, _| this.event(line)),
             Some("new") => ("new", |this, _, _| this.start()),
             Some("drop") => ("drop", |this, _, _| this.rollback()),
