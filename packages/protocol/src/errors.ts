@@ -19,6 +19,8 @@ export type TunnelErrorCode =
   | "unknown_field"
   /** Persisted state that no receiver can have written, or that belongs to something else. */
   | "snapshot_mismatch"
+  /** A batch that was received already. */
+  | "duplicate_batch"
   /** The receiver was persisted or disposed of and takes no more events. */
   | "receiver_closed"
   /** The relay, or something it drives, threw. */

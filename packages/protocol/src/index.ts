@@ -19,7 +19,9 @@ export type { PersistedMetadata, PersistedSpan, PersistedSpans } from "./state.t
 // For authors of codecs, transports, senders and receivers.
 export type { BatchDecoder, BatchEncoder, Codec } from "./codec.ts";
 export { controlAnnounce, controlLevel, controlWord, isControlWord } from "./control.ts";
+export { dispatchEvent } from "./dispatch.ts";
 export { LevelNumber, levelFromNumber } from "./level.ts";
+export { EventRecorder } from "./recorder.ts";
 export type { BatchHeader, ClockDomain, EventSink, EventTime } from "./sink.ts";
 export { canonicalInteger, tagged, TracedValues, ValueKind } from "./values.ts";
 export type { RawValue } from "./values.ts";

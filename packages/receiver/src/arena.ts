@@ -91,6 +91,11 @@ export class MetadataArena {
     }
   }
 
+  /** The call site with this content, if the arena has it. */
+  find(data: CallSiteData): CallSite | undefined {
+    return this.#entries.get(contentKey(data))?.callSite;
+  }
+
   /**
    * The one call site with this content, for a program that is loaded. `onNew` is called first when the arena had none.
    *

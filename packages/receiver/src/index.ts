@@ -1,3 +1,9 @@
+// For everyone who hosts a guest.
 export type { ArenaLimits, ArenaStats } from "./arena.ts";
-export { CallSite, MetadataArena } from "./arena.ts";
+export { MetadataArena } from "./arena.ts";
+export type { LocalSpans, ReceiverOptions, ReceiverStats } from "./receiver.ts";
+export { TracingEventReceiver } from "./receiver.ts";
+
+// For authors of relays.
+export { CallSite } from "./arena.ts";
 export type { Loss, Parent, Relay, RestoredSpan } from "./relay.ts";

@@ -1,0 +1,587 @@
+import {
+  type BatchDecoder,
+  type BatchHeader,
+  type CallSiteData,
+  type Codec,
+  controlWord,
+  DEFAULT_LIMITS,
+  DecodeError,
+  dispatchEvent,
+  type EventSink,
+  type EventTime,
+  type Id,
+  isTunnelError,
+  type Limits,
+  type PersistedMetadata,
+  type PersistedSpans,
+  ReceiveError,
+  type ReceiveErrorDetail,
+  type RawValue,
+  TracedValues,
+  type TracingEvent,
+  type TunnelError,
+  type TunnelErrorCode,
+  type ValueKind,
+} from "@spanduct/protocol";
+import { protobuf } from "@spanduct/protocol/protobuf";
+import { type CallSite, MetadataArena } from "./arena.ts";
+import { declaredValues, nameValues, totalBytes, valueBytes } from "./named-values.ts";
+import type { Loss, Relay } from "./relay.ts";
+import { SequenceTracker } from "./sequence.ts";
+import { readMetadata, readSpans, writeSpans } from "./snapshot.ts";
+import { SpanStack, SpanState } from "./span-state.ts";
+
+/** After so many refusals in one batch the rest are counted, but no errors are built for them. */
+const MAX_ERRORS_PER_BATCH = 16;
+
+/** The relay's spans by the guest's number: what this host process remembers of an execution, and may lose. */
+export type LocalSpans<Span> = ReadonlyMap<Id, Span>;
+
+/** How a receiver is set up. */
+export interface ReceiverOptions<Span> {
+  /** Where events go: one relay object per receiver. */
+  readonly relay: Relay<Span>;
+  /** Budgets that differ from `DEFAULT_LIMITS`. */
+  readonly limits?: Partial<Limits>;
+  /** Call sites shared with other receivers of the process. Default: an arena of its own. */
+  readonly arena?: MetadataArena;
+  /**
+   * What identifies the guest's program in the arena, for instance `"checkout@3"`. Default: something unique, so that its call
+   * sites are freed with the receiver.
+   */
+  readonly program?: unknown;
+  /** Wire form of `receiveBatch`. Default: protobuf. */
+  readonly codec?: Codec;
+  /** The most verbose level that this host wants, 0 (off) to 5 (trace, the default). Can be changed later: `maxLevel`. */
+  readonly maxLevel?: number;
+  /** Told what was refused or failed, at most 16 a batch; `stats` counts all. Must not throw. */
+  readonly onError?: (error: TunnelError) => void;
+}
+
+/** Counts of one receiver since it was made. */
+export interface ReceiverStats {
+  /** Events applied. */
+  readonly events: number;
+  readonly batches: number;
+  readonly bytes: number;
+  /** Events and batches refused and relay failures, by error code. */
+  readonly refused: { readonly [code in TunnelErrorCode]?: number };
+  readonly lostBatches: number;
+  /** Events that the guest said it dropped. */
+  readonly droppedEvents: number;
+  readonly liveSpans: number;
+  readonly callSites: number;
+}
+
+/**
+ * Host side of the tunnel for one attempt at an execution. Events come in through `receiveBatch`, `receive`, or the methods of
+ * `EventSink`; what they mean goes to the relay. Persisting is the commit; disposing without it is the rollback.
+ *
+ * Semantics are those of the crate's `TracingEventReceiver`, with budgets: an event that is refused changes nothing.
+ */
+export class TracingEventReceiver<Span = unknown> implements EventSink, Disposable {
+  readonly #relay: Relay<Span>;
+  readonly #limits: Limits;
+  readonly #arena: MetadataArena;
+  readonly #program: unknown;
+  readonly #decoder: BatchDecoder;
+  readonly #onError: ((error: TunnelError) => void) | undefined;
+
+  readonly #callSites: Map<Id, CallSite> = new Map();
+  readonly #spans: Map<Id, SpanState<Span>> = new Map();
+  readonly #stack: SpanStack<Span> = new SpanStack();
+  readonly #sequence: SequenceTracker;
+
+  /** Values of the event at hand, by name. */
+  readonly #named: TracedValues = new TracedValues();
+  readonly #declared: TracedValues = new TracedValues();
+  readonly #parent: { span: Span | undefined; explicit: boolean } = { span: undefined, explicit: false };
+
+  readonly #refused: { [code in TunnelErrorCode]?: number } = {};
+  #lastError: TunnelError | undefined;
+  /** How many more errors may be built before the batch ends. */
+  #errorBudget = MAX_ERRORS_PER_BATCH;
+  #definitions = 0;
+  #events = 0;
+  #batches = 0;
+  #bytes = 0;
+  #lostBatches = 0;
+  #droppedEvents = 0;
+  #announce = false;
+  #maxLevel: number;
+  #closed = false;
+
+  /**
+   * @param metadata call sites of the program, as far as known; `{}` for a new one
+   * @param spans open spans of the execution; `{}` for a new one
+   * @param localSpans what this process remembers of them; an empty map when it remembers nothing
+   * @throws TunnelError "snapshot_mismatch": state that no receiver can have written
+   */
+  constructor(
+    metadata: PersistedMetadata,
+    spans: PersistedSpans,
+    localSpans: LocalSpans<Span>,
+    options: ReceiverOptions<Span>,
+  ) {
+    this.#relay = options.relay;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#arena = options.arena ?? new MetadataArena();
+    this.#program = options.program ?? this;
+    this.#decoder = (options.codec ?? protobuf).createDecoder(this.#limits);
+    this.#maxLevel = options.maxLevel ?? 5;
+    this.#onError = options.onError;
+
+    const callSites = readMetadata(metadata);
+    const opened = readSpans(spans, localSpans);
+    this.#arena.acquire(this.#program);
+    for (const [id, data] of callSites) this.newCallSite(id, data, undefined);
+    this.#events = 0;
+    for (const { state, saved } of opened) {
+      this.#spans.set(state.id, state);
+      this.#restoreLocal(state, saved);
+    }
+    for (const { state, entered } of opened) if (entered > 0) this.#stack.push(state);
+    this.#sequence = new SequenceTracker(callSites.size === 0 && opened.length === 0);
+  }
+
+  /** What happened so far. */
+  get stats(): ReceiverStats {
+    return {
+      events: this.#events,
+      batches: this.#batches,
+      bytes: this.#bytes,
+      refused: { ...this.#refused },
+      lostBatches: this.#lostBatches,
+      droppedEvents: this.#droppedEvents,
+      liveSpans: this.#spans.size,
+      callSites: this.#callSites.size,
+    };
+  }
+
+  /** The most verbose level that this host wants, 0 (off) to 5 (trace); the guest learns of a change with the next control word. */
+  get maxLevel(): number {
+    return Math.min(this.#maxLevel, this.#relay.maxLevel ?? 5);
+  }
+
+  set maxLevel(level: number) {
+    this.#maxLevel = level;
+  }
+
+  /** Apply one event. @throws TunnelError what `tryReceive` returns */
+  receive(event: TracingEvent): void {
+    const error = this.tryReceive(event);
+    if (error !== undefined) throw error;
+  }
+
+  /**
+   * Apply one event, which may be anything a guest cares to send.
+   *
+   * @returns why it was refused (`DecodeError` "malformed", "limit_exceeded"; `ReceiveError` "too_many_values",
+   * "unknown_metadata_id", "unknown_span_id", "unknown_field", "limit_exceeded", "receiver_closed") or, though it was applied,
+   * that the relay failed ("relay_failed"); `undefined` when all is well
+   */
+  tryReceive(event: TracingEvent): TunnelError | undefined {
+    this.#errorBudget = MAX_ERRORS_PER_BATCH;
+    this.#lastError = undefined;
+    try {
+      dispatchEvent(event, this, this.#limits);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      this.#report(error);
+    }
+    return this.#lastError;
+  }
+
+  /**
+   * Apply a batch of bytes. Never throws because of what the bytes are: what is refused is counted in `stats` and told to
+   * `onError`, and the rest of the batch is applied where its place can be found.
+   *
+   * @param bytes borrowed for the call
+   * @returns the control word to give back to the guest
+   */
+  receiveBatch(bytes: Uint8Array): number {
+    this.#errorBudget = MAX_ERRORS_PER_BATCH;
+    const { maxBatchBytes, maxExecutionBytes } = this.#limits;
+    if (this.#closed) {
+      this.#refuse("receiver_closed", "the receiver was persisted or disposed of");
+    } else if (bytes.length > maxBatchBytes) {
+      this.#exceed("maxBatchBytes", bytes.length);
+    } else if (this.#bytes + bytes.length > maxExecutionBytes) {
+      this.#exceed("maxExecutionBytes", this.#bytes + bytes.length);
+    } else {
+      this.#batches++;
+      this.#bytes += bytes.length;
+      try {
+        this.#decoder.decode(bytes, this, (error) => this.#report(error));
+      } catch (error) {
+        if (!(error instanceof ReceiveError)) throw error;
+        this.#report(error);
+      }
+    }
+    return this.control();
+  }
+
+  /** The control word to give back to the guest after events that came one by one. A request to announce is made once. */
+  control(): number {
+    const announce = this.#announce;
+    this.#announce = false;
+    return controlWord(this.maxLevel, announce);
+  }
+
+  /** All call sites known so far, those given to the constructor included: merge them into what is stored for the program. */
+  persistMetadata(): PersistedMetadata {
+    const metadata = Object.create(null) as { [id: string]: CallSiteData };
+    for (const [id, callSite] of this.#callSites) metadata[String(id)] = callSite.data;
+    return metadata;
+  }
+
+  /**
+   * Commit: what this attempt did stands. The receiver is closed; go on with a new one made from what is returned.
+   *
+   * @throws ReceiveError "receiver_closed"
+   */
+  persist(): { spans: PersistedSpans; localSpans: LocalSpans<Span> } {
+    if (this.#closed) throw new ReceiveError("receiver_closed", "the receiver was persisted or disposed of");
+    this.#errorBudget = MAX_ERRORS_PER_BATCH;
+    this.#attempt(() => this.#relay.suspend?.());
+    this.#exitEntered();
+    const spans = writeSpans(this.#spans.values(), this.#stack, (span) => this.#attempt(() => this.#relay.saveSpan?.(span)));
+    const localSpans = new Map<Id, Span>();
+    for (const { id, local } of this.#spans.values()) if (local !== undefined) localSpans.set(id, local);
+    this.#attempt(() => this.#relay.commit?.());
+    this.#close();
+    return { spans, localSpans };
+  }
+
+  /** Roll back, unless persisted: entered spans are exited, then the spans that this attempt opened are closed. */
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#errorBudget = MAX_ERRORS_PER_BATCH;
+    this.#attempt(() => this.#relay.rollback?.());
+    this.#exitEntered();
+    for (const { uncommitted, local } of [...this.#spans.values()].reverse()) {
+      if (uncommitted && local !== undefined) this.#attempt(() => this.#relay.tryClose(local, undefined));
+    }
+    this.#close();
+  }
+
+  // EventSink: what the decoder, `receive` or a sender joined without a tunnel calls.
+
+  /** @throws ReceiveError "duplicate_batch", "receiver_closed" */
+  batch(header: BatchHeader): void {
+    if (this.#closed) throw new ReceiveError("receiver_closed", "the receiver was persisted or disposed of");
+    const loss = this.#sequence.see(header);
+    this.#attempt(() => this.#relay.timeBase?.(header.baseTimeUnixNano, header.clock));
+    if (loss !== undefined) this.#lost(loss);
+  }
+
+  timeBase(unixNano: bigint): void {
+    this.#attempt(() => this.#relay.timeBase?.(unixNano, "wall"));
+  }
+
+  newCallSite(id: Id, data: CallSiteData, _time: EventTime): void {
+    if (this.#isClosed()) return;
+    const { maxCallSites } = this.#limits;
+    const known = this.#callSites.get(id);
+    if (this.#definitions >= maxCallSites && (known === undefined || known !== this.#arena.find(data))) {
+      return this.#exceed("maxCallSites", this.#definitions + 1);
+    }
+    let callSite: CallSite;
+    try {
+      callSite = this.#arena.intern(this.#program, data, (fresh) => {
+        this.#attempt(() => this.#relay.registerCallSite?.(fresh));
+      });
+    } catch (error) {
+      if (!isTunnelError(error)) throw error;
+      return this.#refuse(error.code, error.reason);
+    }
+    if (known !== callSite) {
+      this.#definitions++;
+      this.#callSites.set(id, callSite);
+    }
+    this.#events++;
+  }
+
+  newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: TracedValues, time: EventTime): void {
+    if (this.#isClosed() || this.#tooMany(values)) return;
+    const known = this.#spans.get(id);
+    const isLocal = known?.local !== undefined;
+    const callSite = this.#callSites.get(metadataId);
+    // A span that is there already is not made again, so nothing is asked about it.
+    if (!isLocal) {
+      if (callSite === undefined) return this.#unknownMetadata(metadataId);
+      if (parentId !== undefined && !this.#spans.has(parentId)) return this.#unknownSpan(parentId);
+    }
+    if (known === undefined && this.#spans.size >= this.#limits.maxLiveSpans) {
+      return this.#exceed("maxLiveSpans", this.#spans.size + 1);
+    }
+    const named = new TracedValues();
+    const unknown = nameValues(named, values, callSite);
+    if (unknown >= 0) return this.#unknownField(unknown);
+    const bytes = totalBytes(named);
+    if (bytes > this.#limits.maxSpanValueBytes) return this.#exceed("maxSpanValueBytes", bytes);
+
+    const span = known ?? new SpanState<Span>(id);
+    span.alive = true;
+    span.uncommitted = true;
+    span.metadataId = metadataId;
+    span.parentId = parentId;
+    span.refCount = 1;
+    span.values = named;
+    span.valueBytes = bytes;
+    if (known === undefined) this.#spans.set(id, span);
+    if (!isLocal && callSite !== undefined) this.#createLocal(span, callSite, time);
+    this.#events++;
+  }
+
+  followsFrom(id: Id, followsFrom: Id, time: EventTime): void {
+    if (this.#isClosed()) return;
+    const span = this.#spans.get(id);
+    if (span === undefined) return this.#unknownSpan(id);
+    const followed = this.#spans.get(followsFrom);
+    if (followed === undefined) return this.#unknownSpan(followsFrom);
+    if (span.links >= this.#limits.maxLinksPerSpan) return this.#exceed("maxLinksPerSpan", span.links + 1);
+    span.links++;
+    this.#events++;
+    if (span.local === undefined || followed.local === undefined) return;
+    try {
+      this.#relay.recordFollowsFrom(span.local, followed.local, time);
+    } catch (error) {
+      this.#relayFailed(error);
+    }
+  }
+
+  spanEntered(id: Id, time: EventTime): void {
+    if (this.#isClosed()) return;
+    const span = this.#spans.get(id);
+    if (span === undefined) return this.#unknownSpan(id);
+    if (span.local === undefined) {
+      const callSite = this.#callSites.get(span.metadataId);
+      if (callSite === undefined) return this.#unknownMetadata(span.metadataId);
+      if (span.parentId !== undefined && !this.#spans.has(span.parentId)) return this.#unknownSpan(span.parentId);
+      this.#createLocal(span, callSite, time);
+    }
+    span.entered = true;
+    this.#stack.push(span);
+    this.#events++;
+    if (span.local === undefined) return;
+    try {
+      this.#relay.enter(span.local, time);
+    } catch (error) {
+      this.#relayFailed(error);
+    }
+  }
+
+  spanExited(id: Id, time: EventTime): void {
+    if (this.#isClosed()) return;
+    const span = this.#spans.get(id);
+    if (span === undefined) return this.#unknownSpan(id);
+    span.entered = false;
+    this.#stack.remove(span);
+    this.#events++;
+    if (span.local === undefined) return;
+    try {
+      this.#relay.exit(span.local, time);
+    } catch (error) {
+      this.#relayFailed(error);
+    }
+  }
+
+  spanCloned(id: Id, _time: EventTime): void {
+    if (this.#isClosed()) return;
+    const span = this.#spans.get(id);
+    if (!span?.alive) return this.#unknownSpan(id);
+    span.refCount++;
+    this.#events++;
+  }
+
+  spanDropped(id: Id, time: EventTime): void {
+    if (this.#isClosed()) return;
+    const span = this.#spans.get(id);
+    if (!span?.alive) return this.#unknownSpan(id);
+    this.#events++;
+    if (--span.refCount > 0) return;
+    this.#spans.delete(id);
+    this.#stack.remove(span);
+    if (span.local === undefined) return;
+    try {
+      this.#relay.tryClose(span.local, time);
+    } catch (error) {
+      this.#relayFailed(error);
+    }
+  }
+
+  valuesRecorded(id: Id, values: TracedValues, time: EventTime): void {
+    if (this.#isClosed() || this.#tooMany(values)) return;
+    const span = this.#spans.get(id);
+    if (!span?.alive) return this.#unknownSpan(id);
+    const callSite = this.#callSites.get(span.metadataId);
+    if (span.local !== undefined && callSite === undefined) return this.#unknownMetadata(span.metadataId);
+    const named = this.#named;
+    const unknown = nameValues(named, values, callSite);
+    if (unknown >= 0) return this.#unknownField(unknown);
+    if (!this.#merge(span, named)) return;
+    this.#events++;
+    if (span.local === undefined || callSite === undefined) return;
+    try {
+      this.#relay.record(span.local, declaredValues(named, callSite, this.#declared), time);
+    } catch (error) {
+      this.#relayFailed(error);
+    }
+  }
+
+  newEvent(metadataId: Id, parent: Id | undefined, values: TracedValues, time: EventTime): void {
+    if (this.#isClosed() || this.#tooMany(values)) return;
+    const callSite = this.#callSites.get(metadataId);
+    if (callSite === undefined) return this.#unknownMetadata(metadataId);
+    const explicit = parent === undefined ? undefined : this.#spans.get(parent);
+    if (parent !== undefined && explicit === undefined) return this.#unknownSpan(parent);
+    const named = this.#named;
+    const unknown = nameValues(named, values, callSite);
+    if (unknown >= 0) return this.#unknownField(unknown);
+    const owner = explicit ?? this.#stack.innermost;
+    if (owner !== undefined) {
+      if (owner.events >= this.#limits.maxEventsPerSpan) return this.#exceed("maxEventsPerSpan", owner.events + 1);
+      owner.events++;
+    }
+    this.#events++;
+    try {
+      const declared = declaredValues(named, callSite, this.#declared);
+      this.#relay.event(callSite, declared, this.#parentOf(explicit), time);
+    } catch (error) {
+      this.#relayFailed(error);
+    }
+  }
+
+  /** Lost parents count as contextual, as in the crate. */
+  #parentOf(explicit: SpanState<Span> | undefined): { readonly span: Span | undefined; readonly explicit: boolean } {
+    const local = explicit?.local;
+    this.#parent.explicit = local !== undefined;
+    this.#parent.span = local ?? this.#stack.innermost?.local;
+    return this.#parent;
+  }
+
+  #createLocal(span: SpanState<Span>, callSite: CallSite, time: EventTime): void {
+    const parent = span.parentId === undefined ? undefined : this.#spans.get(span.parentId);
+    try {
+      const declared = declaredValues(span.values, callSite, this.#declared);
+      span.local = this.#relay.newSpan(callSite, span.id, declared, this.#parentOf(parent), time);
+    } catch (error) {
+      this.#relayFailed(error);
+    }
+  }
+
+  /** Add values to what a span has gathered, unless that breaks a budget. */
+  #merge(span: SpanState<Span>, named: TracedValues): boolean {
+    const { maxValuesPerSpan, maxSpanValueBytes } = this.#limits;
+    let bytes = span.valueBytes;
+    let count = span.values.size;
+    for (let i = 0; i < named.size; i++) {
+      const at = span.values.indexOf(named.keys[i] as string);
+      if (at < 0) count++;
+      else bytes -= valueBytes(span.values, at);
+      bytes += valueBytes(named, i);
+    }
+    if (count > maxValuesPerSpan && count > span.values.size) {
+      this.#exceed("maxValuesPerSpan", count);
+      return false;
+    }
+    if (bytes > maxSpanValueBytes && bytes > span.valueBytes) {
+      this.#exceed("maxSpanValueBytes", bytes);
+      return false;
+    }
+    for (let i = 0; i < named.size; i++) {
+      span.values.set(named.keys[i] as string, named.kinds[i] as ValueKind, named.raws[i] as RawValue);
+    }
+    span.valueBytes = bytes;
+    return true;
+  }
+
+  #restoreLocal(span: SpanState<Span>, saved: unknown): void {
+    const callSite = this.#callSites.get(span.metadataId);
+    if (this.#relay.restoreSpan === undefined || !span.alive || callSite === undefined) return;
+    const { id, local } = span;
+    const values = declaredValues(span.values, callSite, this.#declared);
+    span.local = this.#attempt(() => this.#relay.restoreSpan?.({ callSite, id, values, local, saved }));
+  }
+
+  #lost(loss: Loss): void {
+    this.#lostBatches += loss.batches;
+    this.#droppedEvents += loss.events;
+    this.#announce = true;
+    this.#attempt(() => this.#relay.loss?.(loss));
+  }
+
+  #exitEntered(): void {
+    for (const span of this.#stack) {
+      const { entered, local } = span;
+      if (entered && local !== undefined) this.#attempt(() => this.#relay.exit(local, undefined));
+      span.entered = false;
+    }
+  }
+
+  #close(): void {
+    this.#closed = true;
+    this.#arena.release(this.#program);
+  }
+
+  #isClosed(): boolean {
+    if (this.#closed) this.#refuse("receiver_closed", "the receiver was persisted or disposed of");
+    return this.#closed;
+  }
+
+  #tooMany(values: TracedValues): boolean {
+    const max = this.#limits.maxValuesPerRecord;
+    const actual = values.size;
+    if (actual <= max) return false;
+    this.#refuse("too_many_values", `too many values provided (${actual}), should be no more than ${max}`, { max, actual });
+    return true;
+  }
+
+  #unknownMetadata(id: Id): void {
+    this.#announce = true;
+    this.#refuse("unknown_metadata_id", `unknown metadata ID: ${id}`, { id });
+  }
+
+  #unknownSpan(id: Id): void {
+    this.#refuse("unknown_span_id", `unknown span ID: ${id}`, { id });
+  }
+
+  #unknownField(index: number): void {
+    this.#refuse("unknown_field", `the call site has no field ${index}`, { id: index });
+  }
+
+  #exceed(limit: keyof Limits, actual: number): void {
+    const max = this.#limits[limit];
+    this.#refuse("limit_exceeded", `${limit} is ${max}, this would be ${actual}`, { limit, max, actual });
+  }
+
+  #relayFailed(cause: unknown): void {
+    this.#refuse("relay_failed", `the relay threw: ${cause instanceof Error ? cause.message : typeof cause}`, { cause });
+  }
+
+  /** Call the relay where speed does not matter. */
+  #attempt<T>(call: () => T): T | undefined {
+    try {
+      return call();
+    } catch (error) {
+      this.#relayFailed(error);
+      return undefined;
+    }
+  }
+
+  #refuse(code: TunnelErrorCode, reason: string, detail?: ReceiveErrorDetail): void {
+    if (this.#errorBudget > 0) this.#report(new ReceiveError(code, reason, detail));
+    else this.#count(code);
+  }
+
+  #report(error: TunnelError): void {
+    this.#count(error.code);
+    this.#lastError = error;
+    if (this.#errorBudget-- > 0) this.#onError?.(error);
+  }
+
+  #count(code: TunnelErrorCode): void {
+    this.#refused[code] = (this.#refused[code] ?? 0) + 1;
+  }
+}
