@@ -1,0 +1,1 @@
+export type { BatchHandler, GuestTransport } from "./transport.ts";
