@@ -57,7 +57,9 @@ describe("checkLayers", () => {
     ["a subpath", 'import { h } from "@fix/high/sub";'],
   ])("refuses a lower layer that imports a higher one: %s", (_, line) => {
     const specifier = line.includes("sub") ? "@fix/high/sub" : "@fix/high";
-    expect(problemsWith({ "packages/low/src/b.ts": `${line}\n` })).toEqual([`packages/low/src/b.ts: may not import ${specifier}`]);
+    expect(problemsWith({ "packages/low/src/b.ts": `${line}\n` })).toEqual([
+      `packages/low/src/b.ts: may not import ${specifier}`,
+    ]);
   });
 
   it("refuses a third-party package, a Node module and Node's types outside the places that may use them", () => {

@@ -65,11 +65,15 @@ function importsOf(source: string): (Import | undefined)[] {
 /** What breaks the layers under `root`, one line each; empty when nothing does. */
 export function checkLayers(root: string, layers: typeof LAYERS): string[] {
   const problems: string[] = [];
-  for (const manifestPath of globSync("packages/**/package.json", { cwd: root, exclude: ["**/node_modules", "**/dist"] }).sort()) {
+  for (const manifestPath of globSync("packages/**/package.json", {
+    cwd: root,
+    exclude: ["**/node_modules", "**/dist"],
+  }).sort()) {
     const manifest = JSON.parse(readFileSync(join(root, manifestPath), "utf8")) as Manifest;
     if (manifest.private === true) continue;
     const layer = layers[manifest.name];
-    if (layer === undefined) problems.push(`${manifestPath}: ${manifest.name} has no row in the table of scripts/check-layers.ts`);
+    if (layer === undefined)
+      problems.push(`${manifestPath}: ${manifest.name} has no row in the table of scripts/check-layers.ts`);
     else checkPackage(root, dirname(manifestPath), manifest, layer, layers, problems);
   }
   return problems;

@@ -1,0 +1,72 @@
+/**
+ * Holds what guests load: bundles each entry as an application would, and checks its size against a budget, that nothing is left
+ * to import, and that it is plain ASCII (it gets embedded in other files).
+ *
+ *     node scripts/check-size.ts
+ */
+import { resolve } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+export interface Budget {
+  readonly name: string;
+  /** A module at the root of the repository; what it exports is what is used. */
+  readonly source: string;
+  /** Minified for ES2022 and gzipped (level 9). */
+  readonly maxGzipBytes: number;
+}
+
+export const BUDGETS: readonly Budget[] = [
+  {
+    name: "@spanduct/sender core",
+    source: 'export { TracingEventSender, batches } from "./packages/sender/dist/index.js";',
+    maxGzipBytes: 3072,
+  },
+];
+
+export interface Size {
+  readonly name: string;
+  readonly minifiedBytes: number;
+  readonly gzipBytes: number;
+  readonly maxGzipBytes: number;
+  /** Empty when all is well. */
+  readonly problems: readonly string[];
+}
+
+/** @param folder what relative imports of the entry count from */
+export async function measure({ name, source, maxGzipBytes }: Budget, folder: string): Promise<Size> {
+  const external: string[] = [];
+  const bundle = await build({
+    stdin: { contents: source, resolveDir: folder, sourcefile: "entry.js" },
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    // As it was written, so that the check below sees it.
+    charset: "utf8",
+    // A guest has no Node modules; an import of one stays and is reported below.
+    platform: "neutral",
+    mainFields: ["module", "main"],
+    external: ["node:*"],
+    write: false,
+    metafile: true,
+    logLevel: "silent",
+  });
+  for (const { imports } of Object.values(bundle.metafile.outputs)) external.push(...imports.map(({ path }) => path));
+  const bytes = bundle.outputFiles[0]?.contents ?? new Uint8Array();
+  const gzipBytes = gzipSync(bytes, { level: 9 }).length;
+  const problems: string[] = [];
+  if (gzipBytes > maxGzipBytes) problems.push(`${gzipBytes - maxGzipBytes} bytes over budget`);
+  if (external.length > 0) problems.push(`imports ${external.join(", ")}`);
+  if (bytes.some((byte) => byte > 0x7e)) problems.push("is not ASCII");
+  return { name, minifiedBytes: bytes.length, gzipBytes, maxGzipBytes, problems };
+}
+
+if (import.meta.main) {
+  for (const budget of BUDGETS) {
+    const { name, minifiedBytes, gzipBytes, maxGzipBytes, problems } = await measure(budget, resolve(import.meta.dirname, ".."));
+    const verdict = problems.length === 0 ? "ok" : problems.join("; ");
+    console.log(`${name}: ${minifiedBytes} bytes minified, ${gzipBytes} of ${maxGzipBytes} gzip: ${verdict}`);
+    if (problems.length > 0) process.exitCode = 1;
+  }
+}
