@@ -1,0 +1,198 @@
+import { once } from "node:events";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import { controlWord } from "@spanduct/protocol";
+import { expect, it, onTestFinished } from "vitest";
+import { type TransportPair, type TransportSetup, transportContract } from "../../../test/contract/transport.ts";
+import { messagePortReceiver, messagePortSender, type PortLike, type WebPort } from "./message-port.ts";
+
+const WORD = controlWord(5, false);
+
+function channel(): MessageChannel {
+  const ports = new MessageChannel();
+  onTestFinished(() => ports.port1.close());
+  return ports;
+}
+
+/** Lets the event loop turn until `condition` holds. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise(setImmediate);
+}
+
+function pairOver(ports: MessageChannel, guestPort: PortLike, { onBatch, maxInFlightBytes }: TransportSetup): TransportPair {
+  const guest = messagePortSender(guestPort, { maxInFlightBytes });
+  let handled = 0;
+  let sent = 0;
+  messagePortReceiver(ports.port2, (bytes) => {
+    handled++;
+    return onBatch(bytes);
+  });
+  return {
+    guest: {
+      send(batch) {
+        const word = guest.send(batch);
+        sent++;
+        return word;
+      },
+    },
+    settle: () => until(() => handled === sent && guest.inFlightBytes === 0),
+    async closeHost() {
+      const closed = once(ports.port1, "close");
+      ports.port2.close();
+      await closed;
+    },
+    async [Symbol.asyncDispose]() {
+      ports.port2.close();
+    },
+  };
+}
+
+transportContract("message port, Node's API", (setup) => {
+  const ports = new MessageChannel();
+  return pairOver(ports, ports.port1, setup);
+});
+
+transportContract("message port, the web's API", (setup) => {
+  const ports = new globalThis.MessageChannel() as unknown as MessageChannel;
+  return pairOver(ports, webPort(ports.port1), setup);
+});
+
+/** A port that has the web's methods and no others. */
+function webPort(port: MessagePort): WebPort {
+  const web = port as unknown as Required<WebPort>;
+  return {
+    postMessage: (message, transfer) => web.postMessage(message, transfer),
+    addEventListener: (event, listener) => web.addEventListener(event, listener),
+    start: () => web.start(),
+  };
+}
+
+it("messagePortReceiver: what is no batch is ignored and counted, and gets no answer", async () => {
+  const { port1, port2 } = channel();
+  const received: Uint8Array[] = [];
+  const host = messagePortReceiver(port2, (bytes) => {
+    received.push(bytes);
+    return WORD;
+  });
+  const answers: unknown[] = [];
+  port1.on("message", (message) => answers.push(message));
+
+  const junk = [undefined, null, 7, "text", {}, [1], { byteLength: 3 }, Uint8Array.of(1), new SharedArrayBuffer(8), new Map()];
+  for (const message of junk) port1.postMessage(message);
+  port1.postMessage(Uint8Array.of(1, 2).buffer);
+  await until(() => answers.length > 0);
+
+  expect(received).toEqual([Uint8Array.of(1, 2)]);
+  expect(host.stats).toEqual({ batches: 1, bytes: 2, ignored: junk.length });
+  expect(answers).toEqual([WORD]);
+});
+
+it("messagePortSender: answers that are no control words are ignored", async () => {
+  const { port1, port2 } = channel();
+  const guest = messagePortSender(port1, { poll: () => receiveMessageOnPort(port1) });
+  guest.send(Uint8Array.of(1));
+  for (const message of [0, -1, "5", {}, null, Number.NaN]) port2.postMessage(message);
+  expect(guest.send(Uint8Array.of(2))).toBeUndefined();
+  expect(guest.inFlightBytes).toBe(2);
+});
+
+it("messagePortSender: more answers than batches do no harm", () => {
+  const { port1, port2 } = channel();
+  const guest = messagePortSender(port1, { poll: () => receiveMessageOnPort(port1), maxInFlightBytes: 4 });
+  for (let i = 0; i < 10; i++) port2.postMessage(WORD);
+  expect(guest.send(new Uint8Array(3))).toBe(WORD);
+  expect(guest.inFlightBytes).toBe(3);
+  expect(() => guest.send(new Uint8Array(3))).toThrow("[transport_failed] 3 bytes refused: 3 of 4");
+});
+
+it("messagePortReceiver.drain: handles what has arrived without the event loop, up to the bound", () => {
+  const { port1, port2 } = channel();
+  const sizes: number[] = [];
+  const host = messagePortReceiver(
+    port2,
+    (bytes) => {
+      sizes.push(bytes.length);
+      return WORD;
+    },
+    { poll: () => receiveMessageOnPort(port2) },
+  );
+  const guest = messagePortSender(port1, { poll: () => receiveMessageOnPort(port1) });
+  for (let size = 1; size <= 5; size++) guest.send(new Uint8Array(size));
+  port1.postMessage("junk");
+
+  expect(host.drain(2)).toBe(2);
+  expect(sizes).toEqual([1, 2]);
+  expect(host.drain()).toBe(4);
+  expect(sizes).toEqual([1, 2, 3, 4, 5]);
+  expect(host.drain()).toBe(0);
+  expect(host.stats.ignored).toBe(1);
+  guest.send(new Uint8Array(6));
+  expect(guest.inFlightBytes).toBe(6);
+});
+
+it("messagePortReceiver.drain: messages that cannot be read are counted, not thrown", () => {
+  const { port2 } = channel();
+  let left = 3;
+  const host = messagePortReceiver(port2, () => WORD, {
+    poll: () => {
+      if (left-- === 0) return undefined;
+      throw new Error("could not be deserialized");
+    },
+  });
+  expect(host.drain()).toBe(3);
+  expect(host.stats).toEqual({ batches: 0, bytes: 0, ignored: 3 });
+});
+
+const MODULE = JSON.stringify(new URL("../dist/message-port.js", import.meta.url).href);
+
+/** A worker whose code finds `port`, `worker_threads` and the built transport. */
+function startWorker(code: string, port: MessagePort): Worker {
+  const prelude = `const threads = require("node:worker_threads"); const { port } = threads.workerData;`;
+  const source = `${prelude} import(${MODULE}).then(({ messagePortSender }) => { ${code} });`;
+  const worker = new Worker(source, { eval: true, workerData: { port }, transferList: [port] });
+  onTestFinished(async () => {
+    await worker.terminate();
+  });
+  return worker;
+}
+
+it("messagePortSender in a Worker: a guest that never yields still sees answers, and its port does not keep it alive", async () => {
+  const { port1, port2 } = channel();
+  let bytes = 0;
+  messagePortReceiver(port2, (batch) => {
+    bytes += batch.length;
+    return WORD;
+  });
+  // Sixteen times what may be on its way, in one turn of the guest's event loop.
+  const worker = startWorker(
+    `const guest = messagePortSender(port, { maxInFlightBytes: 4096, poll: () => threads.receiveMessageOnPort(port) });
+     for (let sent = 0; sent < 64; ) {
+       try { guest.send(new Uint8Array(1024)); sent++; }
+       catch (error) { if (error.code !== "transport_failed") throw error; }
+     }`,
+    port1,
+  );
+  const [exitCode] = await once(worker, "exit");
+  await until(() => bytes === 64 * 1024);
+  expect(exitCode).toBe(0);
+});
+
+it("messagePortReceiver.drain: what a worker sent before it was terminated is there when it has exited", async () => {
+  const { port1, port2 } = channel();
+  const received: number[] = [];
+  const onBatch = (batch: Uint8Array): number => {
+    received.push(batch[0] as number);
+    return WORD;
+  };
+  const worker = startWorker(
+    `const guest = messagePortSender(port);
+     for (let i = 1; i <= 5; i++) guest.send(Uint8Array.of(i));
+     threads.parentPort.postMessage("sent");
+     for (;;);`,
+    port1,
+  );
+  await once(worker, "message");
+  await worker.terminate();
+  const host = messagePortReceiver(port2, onBatch, { poll: () => receiveMessageOnPort(port2) });
+  host.drain();
+  expect(received).toEqual([1, 2, 3, 4, 5]);
+});

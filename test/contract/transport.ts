@@ -1,0 +1,131 @@
+import { controlWord, isTunnelError } from "@spanduct/protocol";
+import type { BatchHandler, GuestTransport } from "@spanduct/transport";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+
+/** Both ends of a transport, joined. */
+export interface TransportPair extends AsyncDisposable {
+  readonly guest: GuestTransport;
+  /** Resolves when the host has handled all that was sent and the guest has seen the answers. */
+  settle(): Promise<void>;
+  /** The host goes away; resolves when the guest can know. */
+  closeHost(): Promise<void>;
+}
+
+/** What a transport is made with in the contract suite. */
+export interface TransportSetup {
+  readonly onBatch: BatchHandler;
+  /** Bytes that may be on their way. */
+  readonly maxInFlightBytes: number;
+}
+
+/** What every transport does, whatever it is made of. `create` returns a new pair each time. */
+export function transportContract(name: string, create: (setup: TransportSetup) => TransportPair): void {
+  const PLAIN = controlWord(5, false);
+
+  function recording(answer: (batch: number) => number = () => PLAIN): { received: Uint8Array[]; onBatch: BatchHandler } {
+    const received: Uint8Array[] = [];
+    return { received, onBatch: (bytes) => answer(received.push(bytes) - 1) };
+  }
+
+  describe(`${name}: what every transport does`, () => {
+    it("send: batches arrive whole and in order", async () => {
+      const batches = fc.array(fc.uint8Array({ maxLength: 2000 }), { maxLength: 20 });
+      await fc.assert(
+        fc.asyncProperty(batches, async (sent) => {
+          const { received, onBatch } = recording();
+          await using pair = create({ onBatch, maxInFlightBytes: 1 << 20 });
+          for (const batch of sent) pair.guest.send(batch);
+          await pair.settle();
+          expect(received).toEqual(sent);
+        }),
+        { numRuns: 25 },
+      );
+    });
+
+    it("send: a batch of a megabyte arrives", async () => {
+      const { received, onBatch } = recording();
+      await using pair = create({ onBatch, maxInFlightBytes: 1 << 24 });
+      const batch = Uint8Array.from({ length: 1 << 20 }, (_, i) => i % 251);
+      pair.guest.send(batch);
+      await pair.settle();
+      expect(received).toHaveLength(1);
+      expect(Buffer.compare(received[0] as Uint8Array, batch)).toBe(0);
+    });
+
+    it("send: the caller's memory is its own again at once, and only the view travels", async () => {
+      const { received, onBatch } = recording();
+      await using pair = create({ onBatch, maxInFlightBytes: 1 << 20 });
+      const memory = Uint8Array.of(1, 2, 3, 4);
+      pair.guest.send(memory.subarray(1, 3));
+      memory.fill(9);
+      pair.guest.send(memory.subarray(0, 1));
+      await pair.settle();
+      expect(received).toEqual([Uint8Array.of(2, 3), Uint8Array.of(9)]);
+    });
+
+    it("send: what the host does to the bytes is not seen by the guest", async () => {
+      await using pair = create({ onBatch: (bytes) => bytes.fill(0) && PLAIN, maxInFlightBytes: 1 << 20 });
+      const batch = Uint8Array.of(1, 2, 3);
+      pair.guest.send(batch);
+      await pair.settle();
+      expect(batch).toEqual(Uint8Array.of(1, 2, 3));
+    });
+
+    it("send: returns the host's last control word once it has come", async () => {
+      const { onBatch } = recording((batch) => controlWord(batch + 1, false));
+      await using pair = create({ onBatch, maxInFlightBytes: 1 << 20 });
+      pair.guest.send(Uint8Array.of(1));
+      pair.guest.send(Uint8Array.of(2));
+      await pair.settle();
+      expect(pair.guest.send(Uint8Array.of(3))).toBe(controlWord(2, false));
+    });
+
+    it("send: a request to announce again is passed on once, also when later answers do not repeat it", async () => {
+      const { onBatch } = recording((batch) => controlWord(4, batch === 0));
+      await using pair = create({ onBatch, maxInFlightBytes: 1 << 20 });
+      const answers = [pair.guest.send(Uint8Array.of(1)), pair.guest.send(Uint8Array.of(2))];
+      await pair.settle();
+      answers.push(pair.guest.send(Uint8Array.of(3)), pair.guest.send(Uint8Array.of(4)));
+      expect(answers.filter((word) => word === controlWord(4, true))).toHaveLength(1);
+    });
+
+    it("send: beyond the bound of bytes on their way a batch is refused, and accepted once the host has answered", async () => {
+      const { received, onBatch } = recording();
+      await using pair = create({ onBatch, maxInFlightBytes: 100 });
+      const batch = new Uint8Array(60);
+      pair.guest.send(batch);
+      expect(code(() => pair.guest.send(batch))).toBe("transport_failed");
+      pair.guest.send(new Uint8Array(40));
+      await pair.settle();
+      pair.guest.send(batch);
+      await pair.settle();
+      expect(received.map((bytes) => bytes.length)).toEqual([60, 40, 60]);
+    });
+
+    it("send: a batch above the bound goes through when nothing else is on its way", async () => {
+      const { received, onBatch } = recording();
+      await using pair = create({ onBatch, maxInFlightBytes: 10 });
+      pair.guest.send(new Uint8Array(50));
+      await pair.settle();
+      expect(received.map((bytes) => bytes.length)).toEqual([50]);
+    });
+
+    it("send: is refused when the host is gone", async () => {
+      await using pair = create({ onBatch: () => PLAIN, maxInFlightBytes: 100 });
+      await pair.closeHost();
+      expect(code(() => pair.guest.send(Uint8Array.of(1)))).toBe("transport_closed");
+    });
+  });
+}
+
+/** Code of the error that `action` throws. */
+function code(action: () => unknown): string | undefined {
+  try {
+    action();
+  } catch (error) {
+    if (isTunnelError(error)) return error.code;
+    throw error;
+  }
+  return undefined;
+}
