@@ -23,5 +23,5 @@ export { dispatchEvent } from "./dispatch.ts";
 export { LevelNumber, levelFromNumber } from "./level.ts";
 export { EventRecorder } from "./recorder.ts";
 export type { BatchHeader, ClockDomain, EventSink, EventTime } from "./sink.ts";
-export { canonicalInteger, tagged, TracedValues, ValueKind } from "./values.ts";
-export type { RawValue } from "./values.ts";
+export { canonicalInteger, tagged, toValueMap, TracedValues, ValueKind, valueName } from "./values.ts";
+export type { RawValue, ValueColumns } from "./values.ts";

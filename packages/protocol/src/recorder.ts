@@ -1,17 +1,10 @@
-import type { CallSiteData, Id, TracedValueMap, TracingEvent } from "./event.ts";
+import type { CallSiteData, Id, TracingEvent, TracingEventKind } from "./event.ts";
 import type { BatchHeader, EventSink, EventTime } from "./sink.ts";
-import { canonicalInteger, type TracedValues } from "./values.ts";
-
-interface Time {
-  readonly time_unix_nano?: number | bigint;
-}
-
-const NO_TIME: Time = {};
-const MAX_U64 = 0xffff_ffff_ffff_ffffn;
+import { canonicalInteger, toValueMap, type ValueColumns } from "./values.ts";
 
 /**
  * Makes an event object of everything it is told, and hands each to a callback; the objects belong to who receives them.
- * Maps of values have no prototype. Numeric value keys need `TracedValues.fields` to have names: behind a decoder, put a
+ * Maps of values have no prototype. Numeric value keys need `ValueColumns.fields` to have names: behind a decoder, put a
  * `FieldResolver` in front. Times before the epoch or beyond 64 bits are left out, so that the host stamps those events.
  */
 export class EventRecorder implements EventSink {
@@ -31,47 +24,48 @@ export class EventRecorder implements EventSink {
   }
 
   newCallSite(id: Id, data: CallSiteData, time: EventTime): void {
-    this.#onEvent({ new_call_site: { id, ...data, ...this.#time(time) } });
+    this.#event("new_call_site", { id, ...data }, time);
   }
 
-  newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: TracedValues, time: EventTime): void {
-    const parent = parentId === undefined ? undefined : { parent_id: parentId };
-    this.#onEvent({ new_span: { id, ...parent, metadata_id: metadataId, values: values.toMap(), ...this.#time(time) } });
+  newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
+    const parent = parentId !== undefined && { parent_id: parentId };
+    this.#event("new_span", { id, ...parent, metadata_id: metadataId, values: toValueMap(values) }, time);
   }
 
   followsFrom(id: Id, followsFrom: Id, time: EventTime): void {
-    this.#onEvent({ follows_from: { id, follows_from: followsFrom, ...this.#time(time) } });
+    this.#event("follows_from", { id, follows_from: followsFrom }, time);
   }
 
   spanEntered(id: Id, time: EventTime): void {
-    this.#onEvent({ span_entered: { id, ...this.#time(time) } });
+    this.#event("span_entered", { id }, time);
   }
 
   spanExited(id: Id, time: EventTime): void {
-    this.#onEvent({ span_exited: { id, ...this.#time(time) } });
+    this.#event("span_exited", { id }, time);
   }
 
   spanCloned(id: Id, time: EventTime): void {
-    this.#onEvent({ span_cloned: { id, ...this.#time(time) } });
+    this.#event("span_cloned", { id }, time);
   }
 
   spanDropped(id: Id, time: EventTime): void {
-    this.#onEvent({ span_dropped: { id, ...this.#time(time) } });
+    this.#event("span_dropped", { id }, time);
   }
 
-  valuesRecorded(id: Id, values: TracedValues, time: EventTime): void {
-    this.#onEvent({ values_recorded: { id, values: values.toMap(), ...this.#time(time) } });
+  valuesRecorded(id: Id, values: ValueColumns, time: EventTime): void {
+    this.#event("values_recorded", { id, values: toValueMap(values) }, time);
   }
 
-  newEvent(metadataId: Id, parent: Id | undefined, values: TracedValues, time: EventTime): void {
-    const map: TracedValueMap = values.toMap();
-    const explicit = parent === undefined ? undefined : { parent };
-    this.#onEvent({ new_event: { metadata_id: metadataId, ...explicit, values: map, ...this.#time(time) } });
+  newEvent(metadataId: Id, parent: Id | undefined, values: ValueColumns, time: EventTime): void {
+    const explicit = parent !== undefined && { parent };
+    this.#event("new_event", { metadata_id: metadataId, ...explicit, values: toValueMap(values) }, time);
   }
 
-  #time(time: EventTime): Time {
-    if (time === undefined) return NO_TIME;
-    const unixNano = this.#base + BigInt(time);
-    return unixNano < 0n || unixNano > MAX_U64 ? NO_TIME : { time_unix_nano: canonicalInteger(unixNano) };
+  #event(kind: TracingEventKind, body: { [key: string]: unknown }, time: EventTime): void {
+    if (time !== undefined) {
+      const unixNano = this.#base + BigInt(time);
+      if (unixNano >= 0n && unixNano >> 64n === 0n) body["time_unix_nano"] = canonicalInteger(unixNano);
+    }
+    this.#onEvent({ [kind]: body } as unknown as TracingEvent);
   }
 }

@@ -1,5 +1,5 @@
 import type { CallSiteData, Id } from "./event.ts";
-import type { TracedValues } from "./values.ts";
+import type { ValueColumns } from "./values.ts";
 
 /**
  * What a guest's timestamps mean. `wall`: real time. `frozen`: real time that advances only between I/O (Cloudflare Workers).
@@ -34,13 +34,13 @@ export interface EventSink {
   timeBase(unixNano: bigint): void;
   newCallSite(id: Id, data: CallSiteData, time: EventTime): void;
   /** @param parentId explicit parent; `undefined` for the contextual one */
-  newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: TracedValues, time: EventTime): void;
+  newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void;
   followsFrom(id: Id, followsFrom: Id, time: EventTime): void;
   spanEntered(id: Id, time: EventTime): void;
   spanExited(id: Id, time: EventTime): void;
   spanCloned(id: Id, time: EventTime): void;
   spanDropped(id: Id, time: EventTime): void;
-  valuesRecorded(id: Id, values: TracedValues, time: EventTime): void;
+  valuesRecorded(id: Id, values: ValueColumns, time: EventTime): void;
   /** @param parent explicit parent; `undefined` for the contextual one */
-  newEvent(metadataId: Id, parent: Id | undefined, values: TracedValues, time: EventTime): void;
+  newEvent(metadataId: Id, parent: Id | undefined, values: ValueColumns, time: EventTime): void;
 }

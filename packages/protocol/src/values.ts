@@ -7,23 +7,32 @@ export type ValueKind = (typeof ValueKind)[keyof typeof ValueKind];
 /** A traced value without its type: `ValueKind` says which it is. */
 export type RawValue = boolean | number | bigint | string | TracedError;
 
+/**
+ * Values of one record: parallel columns, so that the hot path builds no object per value. Who is handed one borrows it for the
+ * call, because it is filled again and again, and copies what it keeps. No key stands twice.
+ */
+export interface ValueColumns {
+  /** Names of the call site that numeric keys index; empty where the writer does not know them (a decoder). */
+  readonly fields: readonly string[];
+  /** Index into `fields`, or the name itself. */
+  readonly keys: readonly (number | string)[];
+  readonly kinds: readonly ValueKind[];
+  readonly raws: readonly RawValue[];
+  /** How many entries of the columns count; the rest are left-overs of earlier use. */
+  readonly size: number;
+}
+
 const NO_FIELDS: readonly string[] = [];
 
 /** Above this many values a lookup goes through a map, so that hostile records cost linear time. */
 const SCAN_LIMIT = 32;
 
-/**
- * Values of one record: parallel columns, so that the hot path builds no object per value. One instance is filled again and
- * again; who receives it borrows it for the call and copies what it keeps (`copy`).
- */
-export class TracedValues {
-  /** Names of the call site that numeric keys index; empty where the writer does not know them (a decoder). */
+/** Columns that can be filled. */
+export class TracedValues implements ValueColumns {
   fields: readonly string[] = NO_FIELDS;
-  /** Index into `fields`, or the name itself. No key stands twice. */
   readonly keys: (number | string)[] = [];
   readonly kinds: ValueKind[] = [];
   readonly raws: RawValue[] = [];
-  /** How many entries of the columns count; the rest are left-overs of earlier use. */
   size = 0;
   #positions: Map<number | string, number> | undefined;
 
@@ -67,51 +76,28 @@ export class TracedValues {
     }
     return this.#positions.get(key) ?? -1;
   }
-
-  /** Name of the value at `position`; `undefined` for an index outside `fields`. */
-  name(position: number): string | undefined {
-    const key = this.keys[position] as number | string;
-    return typeof key === "number" ? this.fields[key] : key;
-  }
-
-  /** An instance of its own with the same values, for who keeps them. */
-  copy(): TracedValues {
-    const copy = new TracedValues();
-    copy.fields = this.fields;
-    for (let i = 0; i < this.size; i++) {
-      copy.push(this.keys[i] as number | string, this.kinds[i] as ValueKind, this.raws[i] as RawValue);
-    }
-    return copy;
-  }
-
-  /** The values as a plain object without prototype, so that `__proto__` is a name like any other. */
-  toMap(): TracedValueMap {
-    const map = Object.create(null) as { [name: string]: TracedValue };
-    for (let i = 0; i < this.size; i++) {
-      map[this.name(i) ?? `#${this.keys[i]}`] = tagged(this.kinds[i] as ValueKind, this.raws[i] as RawValue);
-    }
-    return map;
-  }
 }
+
+/** Name of the value at `position`; `undefined` for an index outside `fields`. */
+export function valueName(values: ValueColumns, position: number): string | undefined {
+  const key = values.keys[position] as number | string;
+  return typeof key === "number" ? values.fields[key] : key;
+}
+
+/** The values as a plain object without prototype, so that `__proto__` is a name like any other. */
+export function toValueMap(values: ValueColumns): TracedValueMap {
+  const map = Object.create(null) as { [name: string]: TracedValue };
+  for (let i = 0; i < values.size; i++) {
+    map[valueName(values, i) ?? `#${values.keys[i]}`] = tagged(values.kinds[i] as ValueKind, values.raws[i] as RawValue);
+  }
+  return map;
+}
+
+const TAGS = ["bool", "int", "u_int", "float", "string", "object", "error"] as const;
 
 /** The value in its tagged form. */
 export function tagged(kind: ValueKind, raw: RawValue): TracedValue {
-  switch (kind) {
-    case ValueKind.bool:
-      return { bool: raw as boolean };
-    case ValueKind.int:
-      return { int: raw as number | bigint };
-    case ValueKind.uInt:
-      return { u_int: raw as number | bigint };
-    case ValueKind.float:
-      return { float: raw as number };
-    case ValueKind.string:
-      return { string: raw as string };
-    case ValueKind.object:
-      return { object: raw as string };
-    case ValueKind.error:
-      return { error: raw as TracedError };
-  }
+  return { [TAGS[kind - 1] as string]: raw } as unknown as TracedValue;
 }
 
 /** An integer in canonical form: `number` when it is safe, else `bigint`. */

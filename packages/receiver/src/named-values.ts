@@ -1,4 +1,4 @@
-import { type RawValue, type TracedError, type TracedValues, ValueKind } from "@spanduct/protocol";
+import { type RawValue, type TracedError, type TracedValues, type ValueColumns, ValueKind } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
 
 const FIXED_BYTES = 16;
@@ -8,7 +8,7 @@ const FIXED_BYTES = 16;
  *
  * @returns the first index that is out of range, or -1
  */
-export function nameValues(into: TracedValues, values: TracedValues, callSite: CallSite | undefined): number {
+export function nameValues(into: TracedValues, values: ValueColumns, callSite: CallSite | undefined): number {
   const { keys, kinds, raws, size } = values;
   const fields = values.fields.length > 0 ? values.fields : (callSite?.data.fields ?? values.fields);
   into.clear();

@@ -19,6 +19,7 @@ import {
   type RawValue,
   TracedValues,
   type TracingEvent,
+  type ValueColumns,
   type TunnelError,
   type TunnelErrorCode,
   type ValueKind,
@@ -302,7 +303,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     this.#events++;
   }
 
-  newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: TracedValues, time: EventTime): void {
+  newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
     if (this.#isClosed() || this.#tooMany(values)) return;
     const known = this.#spans.get(id);
     const isLocal = known?.local !== undefined;
@@ -411,7 +412,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     }
   }
 
-  valuesRecorded(id: Id, values: TracedValues, time: EventTime): void {
+  valuesRecorded(id: Id, values: ValueColumns, time: EventTime): void {
     if (this.#isClosed() || this.#tooMany(values)) return;
     const span = this.#spans.get(id);
     if (!span?.alive) return this.#unknownSpan(id);
@@ -430,7 +431,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     }
   }
 
-  newEvent(metadataId: Id, parent: Id | undefined, values: TracedValues, time: EventTime): void {
+  newEvent(metadataId: Id, parent: Id | undefined, values: ValueColumns, time: EventTime): void {
     if (this.#isClosed() || this.#tooMany(values)) return;
     const callSite = this.#callSites.get(metadataId);
     if (callSite === undefined) return this.#unknownMetadata(metadataId);
@@ -530,7 +531,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     return this.#closed;
   }
 
-  #tooMany(values: TracedValues): boolean {
+  #tooMany(values: ValueColumns): boolean {
     const max = this.#limits.maxValuesPerRecord;
     const actual = values.size;
     if (actual <= max) return false;

@@ -8,6 +8,7 @@ import {
   type PersistedSpans,
   type RawValue,
   type TracedError,
+  toValueMap,
   TracedValues,
   TunnelError,
   ValueKind,
@@ -103,7 +104,7 @@ export function writeSpans<Span>(
       metadata_id: span.metadataId,
       ...(span.parentId !== undefined && { parent_id: span.parentId }),
       ref_count: span.refCount,
-      values: span.values.toMap(),
+      values: toValueMap(span.values),
       ...(entered !== undefined && { entered }),
       ...(relay !== undefined && { relay }),
     };

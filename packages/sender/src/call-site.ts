@@ -1,0 +1,143 @@
+import { type CallSiteData, type Level, LevelNumber } from "@spanduct/protocol";
+import { thrown, type Value } from "./convert.ts";
+import type { Emitter, SiteState } from "./emitter.ts";
+import { Span } from "./span.ts";
+
+/** How a call site is declared. */
+export interface CallSiteOptions<Field extends string = never> {
+  readonly name: string;
+  /** Default `info`. */
+  readonly level?: Level;
+  /** The part of the system it belongs to; OpenTelemetry's instrumentation scope. Default: the sender's. */
+  readonly target?: string;
+  /** Names of the values that its spans or events may carry; only these travel. At most 32 in one record. Default none. */
+  readonly fields?: readonly Field[];
+  /** Path of the module. */
+  readonly modulePath?: string;
+  readonly file?: string;
+  /** From 1. */
+  readonly line?: number;
+}
+
+/** Values by field name. */
+export type Values<Field extends string> = { readonly [field in Field]?: Value };
+
+/** One place that opens spans. */
+export class SpanCallSite<Field extends string = never> {
+  readonly #emitter: Emitter;
+  readonly #site: SiteState;
+  #errors: EventCallSite<"error"> | undefined;
+
+  /** Made by `TracingEventSender.span`. */
+  constructor(emitter: Emitter, target: string, options: CallSiteOptions<Field>) {
+    this.#emitter = emitter;
+    this.#site = declare(emitter, "span", target, options);
+  }
+
+  /** Whether its spans are sent at present. */
+  get enabled(): boolean {
+    return this.#site.level <= this.#emitter.maxLevel;
+  }
+
+  /** Open a span. @param parent the enclosing span; without one, the span that was entered last */
+  start(values?: Values<Field>, parent?: Span): Span<Field> {
+    const id = this.enabled ? this.#emitter.newSpan(this.#site, values, parent?.id) : undefined;
+    return new Span(this.#emitter, this.#site, id);
+  }
+
+  /** Open a span and enter it: `using span = site.enter({ … })`. */
+  enter(values?: Values<Field>, parent?: Span): Span<Field> {
+    return this.start(values, parent).enter();
+  }
+
+  /**
+   * Run `run` inside of a new span that closes when it is done, for a promise when that is settled. What it throws is recorded
+   * as an event of level error and passed on. After an `await` name the span as explicit parent: others may be entered by then.
+   */
+  run<T>(values: Values<Field> | undefined, run: (span: Span<Field>) => T): T {
+    const span = this.enter(values);
+    let result: T;
+    try {
+      result = run(span);
+    } catch (error) {
+      this.#fail(span, error);
+      throw error;
+    }
+    if (!isThenable(result)) {
+      span.close();
+      return result;
+    }
+    span.exit();
+    return result.then(
+      (value) => {
+        span.close();
+        return value;
+      },
+      (error) => {
+        this.#fail(span, error);
+        throw error;
+      },
+    ) as T;
+  }
+
+  /** A function like `original` whose every call is run inside of a span of its own, see `run`. */
+  instrument<This, Args extends unknown[], T>(
+    original: (this: This, ...args: Args) => T,
+    values?: (...args: Args) => Values<Field>,
+  ): (this: This, ...args: Args) => T {
+    const site = this;
+    return function (this: This, ...args: Args): T {
+      return site.run(site.enabled ? values?.(...args) : undefined, () => original.apply(this, args));
+    };
+  }
+
+  #fail(span: Span<Field>, error: unknown): void {
+    if (span.id !== undefined) {
+      const { data } = this.#site;
+      this.#errors ??= new EventCallSite(this.#emitter, data.target, { name: "exception", level: "error", fields: ["error"] });
+      this.#errors.emit({ error: thrown(error) }, span);
+    }
+    span.close();
+  }
+}
+
+/** One place that emits events. */
+export class EventCallSite<Field extends string = never> {
+  readonly #emitter: Emitter;
+  readonly #site: SiteState;
+
+  /** Made by `TracingEventSender.event`. */
+  constructor(emitter: Emitter, target: string, options: CallSiteOptions<Field>) {
+    this.#emitter = emitter;
+    this.#site = declare(emitter, "event", target, options);
+  }
+
+  /** Whether its events are sent at present. */
+  get enabled(): boolean {
+    return this.#site.level <= this.#emitter.maxLevel;
+  }
+
+  /** Emit an event. @param parent the span it belongs to; without one, the span that was entered last */
+  emit(values?: Values<Field>, parent?: Span): void {
+    if (this.enabled) this.#emitter.newEvent(this.#site, values, parent?.id);
+  }
+}
+
+function declare(emitter: Emitter, kind: CallSiteData["kind"], target: string, options: CallSiteOptions<string>): SiteState {
+  const { name, level = "info", fields = [], modulePath, file, line } = options;
+  const data: CallSiteData = {
+    kind,
+    name,
+    target: options.target ?? target,
+    level,
+    ...(modulePath !== undefined && { module_path: modulePath }),
+    ...(file !== undefined && { file }),
+    ...(line !== undefined && { line }),
+    fields: [...fields],
+  };
+  return emitter.newSite(data, LevelNumber[level]);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}

@@ -1,0 +1,120 @@
+import { type RawValue, type TracedError, type TracedValues, ValueKind } from "@spanduct/protocol";
+
+/**
+ * What guest code may give as a value. Safe integers and bigints travel as `int`, other numbers as `float`, errors with their
+ * causes; other objects as their debug form. `null` and `undefined` are left out. See `float`, `uint` and `debug` for the rest.
+ */
+export type Value = boolean | number | bigint | string | object | null | undefined;
+
+/** A value whose type was chosen by hand. */
+class Typed {
+  readonly kind: ValueKind;
+  readonly raw: RawValue;
+
+  constructor(kind: ValueKind, raw: RawValue) {
+    this.kind = kind;
+    this.raw = raw;
+  }
+}
+
+/** A number that travels as `float` even when it is whole. */
+export function float(value: number): object {
+  return new Typed(ValueKind.float, value);
+}
+
+/** A whole number, 0 to 2^128-1, that travels as `u_int`. Anything else travels as if it were given plainly. */
+export function uint(value: number | bigint): Value {
+  const fits = typeof value === "bigint" ? value >= 0n && value <= MAX_U128 : Number.isSafeInteger(value) && value >= 0;
+  return fits ? new Typed(ValueKind.uInt, typeof value === "bigint" ? canonical(value) : value) : value;
+}
+
+/** The debug form of `value`: what it is as JSON, text without quotes. Travels as `object`. */
+export function debug(value: unknown): object {
+  return new Typed(ValueKind.object, debugText(value));
+}
+
+/** Whatever was thrown. Travels as `error`. */
+export function thrown(value: unknown): object {
+  return new Typed(ValueKind.error, tracedError(value, MAX_CAUSES));
+}
+
+const MAX_U128 = 2n ** 128n - 1n;
+const MAX_I128 = 2n ** 127n - 1n;
+/** Hosts refuse a record with a string above 64 KiB; a UTF-16 unit takes three bytes at most. */
+const MAX_TEXT = 20_000;
+const MAX_CAUSES = 16;
+const UNREADABLE = "[unreadable]";
+
+/** Add `value` under `key`. */
+export function addValue(values: TracedValues, key: number | string, value: Value): void {
+  switch (typeof value) {
+    case "string":
+      return values.push(key, ValueKind.string, cut(value));
+    case "number":
+      if (Number.isSafeInteger(value) && !Object.is(value, -0)) return values.push(key, ValueKind.int, value);
+      return values.push(key, ValueKind.float, value);
+    case "boolean":
+      return values.push(key, ValueKind.bool, value);
+    case "bigint":
+      if (value >= -MAX_I128 - 1n && value <= MAX_I128) return values.push(key, ValueKind.int, canonical(value));
+      if (value > 0n && value <= MAX_U128) return values.push(key, ValueKind.uInt, value);
+      return values.push(key, ValueKind.object, cut(String(value)));
+    case "undefined":
+      return;
+  }
+  if (value === null) return;
+  if (value instanceof Typed) return values.push(key, value.kind, value.raw);
+  if (isError(value)) return values.push(key, ValueKind.error, tracedError(value, MAX_CAUSES));
+  values.push(key, ValueKind.object, debugText(value));
+}
+
+function isError(value: unknown): value is Error {
+  return value instanceof Error || Object.prototype.toString.call(value) === "[object Error]";
+}
+
+/** Never throws, even where reading the error does. */
+function tracedError(error: unknown, depth: number): TracedError {
+  try {
+    return readError(error, depth);
+  } catch {
+    return { message: UNREADABLE, source: null };
+  }
+}
+
+function readError(error: unknown, depth: number): TracedError {
+  if (!isError(error)) return { message: debugText(error), source: null };
+  const { message, name, stack, cause } = error;
+  const more = cause !== undefined && cause !== null;
+  return {
+    message: cut(String(message)),
+    source: more && depth > 1 ? tracedError(cause, depth - 1) : null,
+    ...(typeof name === "string" && { type: cut(name) }),
+    // The stacks of causes say little that this one does not.
+    ...(typeof stack === "string" && depth === MAX_CAUSES && { stack: cut(stack) }),
+    ...(more && depth === 1 && { omitted: 1 }),
+  };
+}
+
+/** Never throws, even where reading the value does. */
+export function debugText(value: unknown): string {
+  if (typeof value === "string") return cut(value);
+  try {
+    return cut(JSON.stringify(value) ?? String(value));
+  } catch {
+    // A cycle, or a bigint inside.
+  }
+  try {
+    return cut(String(value));
+  } catch {
+    return UNREADABLE;
+  }
+}
+
+function cut(text: string): string {
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
+}
+
+function canonical(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}

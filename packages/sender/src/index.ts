@@ -1,0 +1,19 @@
+// The tracing API.
+export type { CallSiteOptions, Values } from "./call-site.ts";
+export { EventCallSite, SpanCallSite } from "./call-site.ts";
+export type { Value } from "./convert.ts";
+export { debug, float, uint } from "./convert.ts";
+export type { Log } from "./log.ts";
+export { createLog } from "./log.ts";
+export type { SenderOptions } from "./sender.ts";
+export { TracingEventSender } from "./sender.ts";
+export { Span } from "./span.ts";
+
+// How it is connected to a host.
+export type { BatchOptions, SendBatch } from "./batches.ts";
+export { batches } from "./batches.ts";
+export type { Clock, PerformanceLike } from "./clock.ts";
+export { millisecondClock, performanceClock } from "./clock.ts";
+export type { ConsoleLike, ConsoleMethod } from "./console.ts";
+export { captureConsole } from "./console.ts";
+export type { OnEvent, SenderOutput } from "./output.ts";

@@ -1,0 +1,41 @@
+import { EventRecorder, type EventSink, type TracingEvent } from "@spanduct/protocol";
+import type { Clock } from "./clock.ts";
+
+/** Where a sender puts its events. One object per sender; `batches` makes the usual one. */
+export interface SenderOutput {
+  /**
+   * Get ready for one event. Starts the clock when times begin to count anew.
+   *
+   * @param dropped how many events the sender itself could not make so far
+   */
+  open(clock: Clock | undefined, dropped: number): EventSink;
+  /** The event is written: deliver what is due. @returns what the host answered */
+  // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
+  delivered(): number | undefined | void;
+  /** Writing the event failed half-way. @returns how many events are lost by that */
+  discard(): number;
+  /** Deliver everything now. @returns what the host answered */
+  // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
+  flush(): number | undefined | void;
+}
+
+/** Called with each event, as in the crate. @returns the host's control word, if there is one */
+// biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
+export type OnEvent = (event: TracingEvent) => number | void;
+
+/** Hands over each event as an object, at once. */
+export function eachEvent(onEvent: OnEvent): SenderOutput {
+  let answer: number | undefined;
+  const recorder = new EventRecorder((event) => {
+    answer = onEvent(event) ?? undefined;
+  });
+  return {
+    open(clock) {
+      if (clock !== undefined) recorder.timeBase(clock.start());
+      return recorder;
+    },
+    delivered: () => answer,
+    discard: () => 1,
+    flush: () => answer,
+  };
+}

@@ -1,0 +1,61 @@
+import { type Level, LevelNumber } from "@spanduct/protocol";
+import { type CallSiteOptions, EventCallSite, SpanCallSite } from "./call-site.ts";
+import type { Clock } from "./clock.ts";
+import { Emitter } from "./emitter.ts";
+import { eachEvent, type OnEvent, type SenderOutput } from "./output.ts";
+
+/** How a sender is set up. */
+export interface SenderOptions {
+  /** Default: none, and the host stamps events as they arrive. */
+  readonly clock?: Clock;
+  /** `target` of call sites that do not name one. Default `guest`. */
+  readonly target?: string;
+  /** The most verbose level to send until the host says otherwise. Default `trace`, everything. */
+  readonly maxLevel?: Level | "off";
+}
+
+/**
+ * Guest side of the tunnel; one per guest. Synchronous and deterministic, and it never throws into the application: what cannot
+ * be sent is counted, and the count travels in the next batch.
+ */
+export class TracingEventSender {
+  readonly #emitter: Emitter;
+  readonly #target: string;
+
+  /** @param output `batches(send)` for bytes, or a function that is called with every event object, as in the crate */
+  constructor(output: SenderOutput | OnEvent, options: SenderOptions = {}) {
+    const maxLevel = LevelNumber[options.maxLevel ?? "trace"];
+    this.#emitter = new Emitter(typeof output === "function" ? eachEvent(output) : output, options.clock, maxLevel);
+    this.#target = options.target ?? "guest";
+  }
+
+  /** The most verbose level that is sent, 0 (off) to 5 (trace). */
+  get maxLevel(): number {
+    return this.#emitter.maxLevel;
+  }
+
+  /** Events that could not be made. Those lost because a batch could not be sent are known to the host. */
+  get droppedEvents(): number {
+    return this.#emitter.dropped;
+  }
+
+  /** Declare a call site that opens spans. Do it once, not at every use. */
+  span<const Field extends string = never>(options: CallSiteOptions<Field>): SpanCallSite<Field> {
+    return new SpanCallSite(this.#emitter, this.#target, options);
+  }
+
+  /** Declare a call site that emits events. Do it once, not at every use. */
+  event<const Field extends string = never>(options: CallSiteOptions<Field>): EventCallSite<Field> {
+    return new EventCallSite(this.#emitter, this.#target, options);
+  }
+
+  /** Deliver what is batched. Call it before the guest is left to itself: at the end of a task, a request, a step. */
+  flush(): void {
+    this.#emitter.flush();
+  }
+
+  /** Take a control word that came on a way of its own, for instance on a port. Anything else is ignored. */
+  control(word: unknown): void {
+    this.#emitter.control(word);
+  }
+}
