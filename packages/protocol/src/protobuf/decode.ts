@@ -1,4 +1,5 @@
 import type { BatchDecoder } from "../codec.ts";
+import { type ErrorLink, nestErrors } from "../error-chain.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, Id, TracedError } from "../event.ts";
 import { levelFromNumber } from "../level.ts";
@@ -10,6 +11,8 @@ import { canonicalInteger, TracedValues, ValueKind } from "../values.ts";
 const VERSION = 1;
 /** After so many bad events the rest of a batch is not worth reading. */
 const MAX_BAD_EVENTS = 64;
+/** Columns of values longer than this are not kept for the next batch. */
+const MAX_KEPT_VALUES = 1024;
 const CLOCKS: readonly ClockDomain[] = ["none", "wall", "frozen", "logical", "none"];
 const KINDS: readonly (CallSiteKind | undefined)[] = [undefined, "span", "event"];
 const NO_BYTES = new Uint8Array(0);
@@ -23,7 +26,7 @@ type OnError = (error: DecodeError) => void;
  */
 export class ProtobufDecoder implements BatchDecoder {
   readonly #limits: Limits;
-  readonly #values: TracedValues = new TracedValues();
+  #values: TracedValues = new TracedValues();
   #bytes: Uint8Array = NO_BYTES;
   #view: DataView = NO_VIEW;
   #pos = 0;
@@ -48,25 +51,32 @@ export class ProtobufDecoder implements BatchDecoder {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#pos = 0;
     this.#last = 0;
+    try {
+      this.#batch(sink, onError);
+    } finally {
+      // Keep no guest's memory alive between batches.
+      this.#bytes = NO_BYTES;
+      this.#view = NO_VIEW;
+      this.#data = undefined;
+      if (this.#values.keys.length > MAX_KEPT_VALUES) this.#values = new TracedValues();
+    }
+  }
+
+  #batch(sink: EventSink, onError: OnError): void {
     const header = this.#tryHeader(onError);
-    if (header !== undefined) {
-      sink.batch(header);
-      let bad = 0;
-      for (;;) {
-        const end = this.#tryFrame(onError);
-        if (end < 0) break;
-        if (this.#tryEvent(end, onError)) {
-          this.#dispatch(sink);
-        } else if (++bad === MAX_BAD_EVENTS) {
-          onError(new DecodeError("malformed", `${bad} bad events, the rest of the batch is skipped`, end));
-          break;
-        }
+    if (header === undefined) return;
+    sink.batch(header);
+    let bad = 0;
+    for (;;) {
+      const end = this.#tryFrame(onError);
+      if (end < 0) return;
+      if (this.#tryEvent(end, onError)) {
+        this.#dispatch(sink);
+      } else if (++bad === MAX_BAD_EVENTS) {
+        onError(new DecodeError("malformed", `${bad} bad events, the rest of the batch is skipped`, end));
+        return;
       }
     }
-    // Keep nobody's memory alive between batches.
-    this.#bytes = NO_BYTES;
-    this.#view = NO_VIEW;
-    this.#data = undefined;
   }
 
   /** The header; the position is then at the tag of the first event, or at the end. */
@@ -111,7 +121,7 @@ export class ProtobufDecoder implements BatchDecoder {
         const start = this.#pos;
         const tag = this.#u32();
         if (tag === 0x32) return this.#length(end);
-        if (tag < 0x30) this.#fail("header field after the first event", start);
+        if (tag >= 0x08 && tag < 0x30) this.#fail("header field after the first event", start);
         this.#skip(tag, end);
         this.#within(end);
       }
@@ -134,19 +144,17 @@ export class ProtobufDecoder implements BatchDecoder {
   }
 
   #event(end: number): void {
-    const start = this.#pos;
-    let delta: number | undefined;
+    const before = this.#last;
     this.#tag = 0;
+    this.#time = undefined;
     while (this.#pos < end) {
       const at = this.#pos;
       const tag = this.#u32();
-      if (tag === 0x08) {
-        delta = this.#safeSigned();
-        continue;
-      }
-      const isKind = tag >= 0x10 && tag < 0x58;
-      if (isKind && this.#tag !== 0) this.#fail("an event of two kinds", at);
       switch (tag) {
+        case 0x08:
+          // Takes effect at once: the times after an event that is refused still count from its time.
+          this.#time = this.#last = this.#timeAfter(before);
+          continue;
         case 0x12:
           this.#newCallSite(this.#length(end));
           break;
@@ -172,16 +180,19 @@ export class ProtobufDecoder implements BatchDecoder {
           this.#skip(tag, end);
           continue;
       }
+      if (this.#tag !== 0) this.#fail("an event of two kinds", at);
       this.#tag = tag;
     }
     this.#within(end);
-    this.#time = undefined;
-    if (delta !== undefined) {
-      const time = this.#last + delta;
-      if (!Number.isSafeInteger(time)) this.#fail("time out of range", start);
-      this.#last = time;
-      this.#time = time;
-    }
+  }
+
+  /** The delta that starts here, added to `last`. */
+  #timeAfter(last: number): number {
+    const start = this.#pos;
+    const delta = this.#s64();
+    const time = typeof delta === "number" ? last + delta : Number(BigInt(last) + delta);
+    if (!Number.isSafeInteger(time)) this.#fail("time beyond ±(2^53-1) of the base time", start);
+    return time;
   }
 
   #dispatch(sink: EventSink): void {
@@ -365,7 +376,7 @@ export class ProtobufDecoder implements BatchDecoder {
 
   #error(end: number): TracedError {
     const start = this.#pos;
-    const links: { message: string; type?: string; stack?: string }[] = [];
+    const links: ErrorLink[] = [];
     let omitted = 0;
     while (this.#pos < end) {
       const tag = this.#u32();
@@ -377,31 +388,23 @@ export class ProtobufDecoder implements BatchDecoder {
       else this.#skip(tag, end);
     }
     this.#within(end);
-    let error: TracedError | null = null;
-    for (let i = links.length - 1; i >= 0; i--) {
-      const { message, type, stack } = links[i] as (typeof links)[number];
-      error = {
-        message,
-        source: error,
-        ...(type !== undefined && { type }),
-        ...(stack !== undefined && { stack }),
-        ...(omitted > 0 && i === links.length - 1 && { omitted }),
-      };
-    }
-    return error ?? this.#fail("an error without a cause", start);
+    if (links.length === 0) this.#fail("an error without a cause", start);
+    return nestErrors(links, omitted);
   }
 
-  #cause(end: number): { message: string; type?: string; stack?: string } {
-    const link: { message: string; type?: string; stack?: string } = { message: "" };
+  #cause(end: number): ErrorLink {
+    let message = "";
+    let type: string | undefined;
+    let stack: string | undefined;
     while (this.#pos < end) {
       const tag = this.#u32();
-      if (tag === 0x0a) link.message = this.#string(end);
-      else if (tag === 0x12) link.type = this.#string(end);
-      else if (tag === 0x1a) link.stack = this.#string(end);
+      if (tag === 0x0a) message = this.#string(end);
+      else if (tag === 0x12) type = this.#string(end);
+      else if (tag === 0x1a) stack = this.#string(end);
       else this.#skip(tag, end);
     }
     this.#within(end);
-    return link;
+    return { message, type, stack };
   }
 
   #string(end: number): string {
@@ -451,13 +454,6 @@ export class ProtobufDecoder implements BatchDecoder {
     return value;
   }
 
-  #safeSigned(): number {
-    const start = this.#pos;
-    const value = this.#s64();
-    if (typeof value === "bigint") this.#fail("number beyond ±(2^53-1)", start);
-    return value;
-  }
-
   #s64(): number | bigint {
     const value = this.#u64();
     if (typeof value === "number") {
@@ -493,16 +489,16 @@ export class ProtobufDecoder implements BatchDecoder {
   /** Bytes five to ten of a varint whose first 28 bits are `low`. */
   #longVarint(low: number): number | bigint {
     const start = this.#pos;
-    let pos = start + 4;
-    let high = 0n;
-    for (let shift = 0n; shift < 42n; shift += 7n) {
+    let high = 0;
+    let unit = 1;
+    for (let pos = start + 4; pos < start + 10; unit *= 0x80) {
       const byte = this.#bytes[pos++];
       if (byte === undefined) this.#fail("truncated", start);
-      high |= BigInt(byte & 0x7f) << shift;
+      high += (byte & 0x7f) * unit;
       if (byte < 0x80) {
-        if (high >> 36n !== 0n) break;
+        if (high >= 2 ** 36) break;
         this.#pos = pos;
-        return canonicalInteger((high << 28n) | BigInt(low));
+        return high < 2 ** 25 ? high * 2 ** 28 + low : (BigInt(high) << 28n) | BigInt(low);
       }
     }
     this.#fail("varint beyond 64 bits", start);
@@ -537,8 +533,10 @@ export class ProtobufDecoder implements BatchDecoder {
     throw new DecodeError("limit_exceeded", `${limit} is ${this.#limits[limit]}, found ${actual} or more`, this.#pos);
   }
 
+  /** A reading that has run past the end read nothing: that comes first. */
   #fail(reason: string, offset: number): never {
-    throw new DecodeError("malformed", reason, offset);
+    const { length } = this.#bytes;
+    throw new DecodeError("malformed", this.#pos > length ? "truncated" : reason, Math.min(offset, length));
   }
 }
 

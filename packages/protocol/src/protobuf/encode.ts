@@ -1,5 +1,4 @@
 import type { BatchEncoder } from "../codec.ts";
-import { TunnelError } from "../errors.ts";
 import type { Id, TracedError } from "../event.ts";
 import { LevelNumber } from "../level.ts";
 import type { ClockDomain, EventTime } from "../sink.ts";
@@ -40,43 +39,31 @@ export function createProtobufEncoder(): BatchEncoder {
     bytes[pos++] = value;
   }
 
-  /** @param value safe integer, not negative */
-  function varint(value: number): void {
-    let rest = value;
-    while (rest > 0x7fff_ffff) {
-      byte((rest % 0x80) | 0x80);
-      rest = Math.floor(rest / 0x80);
+  /** @param value not negative, of 64 bits; a `number` is a safe integer */
+  function varint(value: Id): void {
+    let wide = value;
+    // Beyond 32 bits the low bits go first, until the rest can be shifted as a small integer.
+    while (wide > 0x7fff_ffff) {
+      byte(Number(BigInt.asUintN(7, BigInt(wide))) | 0x80);
+      wide = BigInt(wide) >> 7n;
     }
+    let rest = Number(wide);
     while (rest > 0x7f) {
       byte((rest & 0x7f) | 0x80);
-      rest >>>= 7;
+      rest >>= 7;
     }
     byte(rest);
   }
 
-  function bigVarint(value: bigint): void {
-    let rest = value;
-    while (rest > 0x7fn) {
-      byte(Number(rest & 0x7fn) | 0x80);
-      rest >>= 7n;
-    }
-    byte(Number(rest));
-  }
-
-  /** @param value safe integer, or a bigint of 64 bits */
+  /** @param value of 64 bits; a `number` is a safe integer */
   function zigzag(value: number | bigint): void {
-    if (typeof value === "number" && value >= -0x4000_0000 && value < 0x4000_0000) {
-      varint((value << 1) ^ (value >> 31));
-    } else {
-      const wide = BigInt(value);
-      bigVarint(wide < 0n ? -2n * wide - 1n : 2n * wide);
-    }
+    if (typeof value === "number" && value >= -0x4000_0000 && value < 0x4000_0000) varint((value << 1) ^ (value >> 31));
+    else varint(BigInt.asUintN(64, (BigInt(value) << 1n) ^ (BigInt(value) >> 63n)));
   }
 
   function number(tag: number, value: Id): void {
     byte(tag);
-    if (typeof value === "number") varint(value);
-    else bigVarint(value);
+    varint(value);
   }
 
   /** A number whose default 0 is not written. */
@@ -128,8 +115,8 @@ export function createProtobufEncoder(): BatchEncoder {
   function event(time: EventTime): number {
     count++;
     const start = open(0x32);
-    if (time !== undefined) {
-      const at = time + origin;
+    const at = (time ?? Number.NaN) + origin;
+    if (Number.isSafeInteger(at)) {
       byte(0x08);
       zigzag(at - last);
       last = at;
@@ -254,12 +241,9 @@ export function createProtobufEncoder(): BatchEncoder {
       id(0x28, header.droppedEvents);
     },
 
-    /** @throws TunnelError "malformed": more than 2^53 ns from the batch's base time; start a batch of its own */
+    /** Times more than 2^53-1 ns (104 days) from the batch's base are left out, so that the host stamps those events. */
     timeBase(unixNano) {
       origin = Number(unixNano - base);
-      if (!Number.isSafeInteger(origin)) {
-        throw new TunnelError("malformed", `time ${unixNano} is too far from the batch's base ${base}; start a new batch`);
-      }
     },
 
     /**
