@@ -3,11 +3,11 @@ import { dispatchEvent } from "./dispatch.ts";
 import { DecodeError } from "./errors.ts";
 import type { TracedError, TracingEvent } from "./event.ts";
 import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
-import { EventRecorder } from "./recorder.ts";
+import { recordEvents } from "./recorder.ts";
 
 function through(event: unknown, limits: Partial<Limits> = {}): TracingEvent[] {
   const events: TracingEvent[] = [];
-  dispatchEvent(event, new EventRecorder((made) => events.push(made)), { ...DEFAULT_LIMITS, ...limits });
+  dispatchEvent(event, recordEvents((made) => events.push(made)), { ...DEFAULT_LIMITS, ...limits });
   return events;
 }
 
@@ -191,7 +191,7 @@ describe("dispatchEvent() holds", () => {
 
   test("nothing of an event back from the sink's own errors", () => {
     const boom = new Error("the sink's own");
-    const sink = new EventRecorder(() => {
+    const sink = recordEvents(() => {
       throw boom;
     });
     expect(() => dispatchEvent({ span_entered: { id: 1 } }, sink, DEFAULT_LIMITS)).toThrow(boom);

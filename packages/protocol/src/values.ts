@@ -27,20 +27,18 @@ const NO_FIELDS: readonly string[] = [];
 /** Above this many values a lookup goes through a map, so that hostile records cost linear time. */
 const SCAN_LIMIT = 32;
 
-/** Columns that can be filled. */
-export class TracedValues implements ValueColumns {
+/** Columns to fill one by one; who fills them sees to it that no key comes twice. */
+export class ValueList implements ValueColumns {
   fields: readonly string[] = NO_FIELDS;
   readonly keys: (number | string)[] = [];
   readonly kinds: ValueKind[] = [];
   readonly raws: RawValue[] = [];
   size = 0;
-  #positions: Map<number | string, number> | undefined;
 
   /** Forget all values; numeric keys will index `fields`. */
   clear(fields: readonly string[] = NO_FIELDS): void {
     this.fields = fields;
     this.size = 0;
-    this.#positions = undefined;
   }
 
   /** Append a value whose key is known to be new. */
@@ -49,6 +47,16 @@ export class TracedValues implements ValueColumns {
     this.keys[at] = key;
     this.kinds[at] = kind;
     this.raws[at] = raw;
+  }
+}
+
+/** Columns where a key that comes again replaces its value, in linear time even for hostile records. */
+export class TracedValues extends ValueList {
+  #positions: Map<number | string, number> | undefined;
+
+  override clear(fields?: readonly string[]): void {
+    super.clear(fields);
+    this.#positions = undefined;
   }
 
   /** Add a value; one that stands under this key already keeps its place and is replaced. */

@@ -1,6 +1,5 @@
-import type { BatchEncoder, EventSink } from "@spanduct/protocol";
+import type { BatchEncoder } from "@spanduct/protocol";
 import { createProtobufEncoder } from "@spanduct/protocol/protobuf";
-import type { Clock } from "./clock.ts";
 import type { SenderOutput } from "./output.ts";
 
 /**
@@ -23,63 +22,50 @@ export interface BatchOptions {
 
 /** Events as batches of bytes. What `send` throws costs that batch, which is counted and reported with the next one. */
 export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutput {
-  return new Batches(send, options);
-}
+  const { maxBytes = 16_384, maxEvents = 512, encoder = createProtobufEncoder() } = options;
+  let begun = false;
+  let sequence = 0;
+  let lost = 0;
+  /** The host reads the encoder's memory: what is traced meanwhile, by `send` itself, is lost. */
+  let sending = false;
 
-class Batches implements SenderOutput {
-  readonly #send: SendBatch;
-  readonly #encoder: BatchEncoder;
-  readonly #maxBytes: number;
-  readonly #maxEvents: number;
-  #begun = false;
-  #sequence = 0;
-  #lost = 0;
-
-  constructor(send: SendBatch, options: BatchOptions) {
-    this.#send = send;
-    this.#encoder = options.encoder ?? createProtobufEncoder();
-    this.#maxBytes = options.maxBytes ?? 16_384;
-    this.#maxEvents = options.maxEvents ?? 512;
-  }
-
-  open(clock: Clock | undefined, dropped: number): EventSink {
-    const encoder = this.#encoder;
-    if (!this.#begun) {
-      encoder.batch({
-        version: 1,
-        clock: clock?.domain ?? "none",
-        baseTimeUnixNano: clock?.start() ?? 0n,
-        sequence: this.#sequence,
-        droppedEvents: dropped + this.#lost,
-      });
-      this.#begun = true;
-    }
-    return encoder;
-  }
-
-  delivered(): number | undefined {
-    const encoder = this.#encoder;
-    if (encoder.byteLength >= this.#maxBytes || encoder.eventCount >= this.#maxEvents) return this.flush();
-    return undefined;
-  }
-
-  discard(): number {
-    const lost = this.#begun ? this.#encoder.eventCount : 1;
-    this.#begun = false;
-    return lost;
-  }
-
-  flush(): number | undefined {
-    const encoder = this.#encoder;
-    if (!this.#begun || encoder.eventCount === 0) return undefined;
-    this.#begun = false;
+  function flush(): number | undefined {
+    if (!begun || sending) return undefined;
+    begun = false;
+    sending = true;
     try {
-      const answer = this.#send(encoder.finish());
-      this.#sequence++;
-      return answer ?? undefined;
+      const answer = send(encoder.finish()) ?? undefined;
+      sequence++;
+      return answer;
     } catch {
-      this.#lost += encoder.eventCount;
+      lost += encoder.eventCount;
       return undefined;
+    } finally {
+      sending = false;
     }
   }
+
+  return {
+    open(clock, dropped) {
+      if (sending) throw new Error("traced while sending");
+      if (!begun) {
+        encoder.batch({
+          version: 1,
+          clock: clock?.domain ?? "none",
+          baseTimeUnixNano: clock?.start() ?? 0n,
+          sequence,
+          droppedEvents: dropped + lost,
+        });
+        begun = true;
+      }
+      return encoder;
+    },
+    delivered: () => (encoder.byteLength >= maxBytes || encoder.eventCount >= maxEvents ? flush() : undefined),
+    discard() {
+      if (!begun) return 1;
+      begun = false;
+      return encoder.eventCount;
+    },
+    flush,
+  };
 }

@@ -1,4 +1,4 @@
-import { type RawValue, type TracedError, type TracedValues, ValueKind } from "@spanduct/protocol";
+import { type RawValue, type TracedError, type ValueList, ValueKind } from "@spanduct/protocol";
 
 /**
  * What guest code may give as a value. Safe integers and bigints travel as `int`, other numbers as `float`, errors with their
@@ -46,7 +46,7 @@ const MAX_CAUSES = 16;
 const UNREADABLE = "[unreadable]";
 
 /** Add `value` under `key`. */
-export function addValue(values: TracedValues, key: number | string, value: Value): void {
+export function addValue(values: ValueList, key: number | string, value: Value): void {
   switch (typeof value) {
     case "string":
       return values.push(key, ValueKind.string, cut(value));
@@ -69,7 +69,7 @@ export function addValue(values: TracedValues, key: number | string, value: Valu
 }
 
 function isError(value: unknown): value is Error {
-  return value instanceof Error || Object.prototype.toString.call(value) === "[object Error]";
+  return value instanceof Error;
 }
 
 /** Never throws, even where reading the error does. */

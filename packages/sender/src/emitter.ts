@@ -6,7 +6,7 @@ import {
   type EventTime,
   type Id,
   isControlWord,
-  TracedValues,
+  ValueList,
 } from "@spanduct/protocol";
 import type { Clock } from "./clock.ts";
 import { addValue, type Value } from "./convert.ts";
@@ -32,7 +32,7 @@ export class Emitter {
   dropped = 0;
   readonly #output: SenderOutput;
   readonly #clock: Clock | undefined;
-  readonly #values: TracedValues = new TracedValues();
+  readonly #values: ValueList = new ValueList();
   #lastSite = 0;
   #lastSpan = 0;
   /** Call sites announced under an earlier number are announced again before their next use. */

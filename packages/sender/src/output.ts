@@ -1,4 +1,4 @@
-import { EventRecorder, type EventSink, type TracingEvent } from "@spanduct/protocol";
+import { type EventSink, recordEvents, type TracingEvent } from "@spanduct/protocol";
 import type { Clock } from "./clock.ts";
 
 /** Where a sender puts its events. One object per sender; `batches` makes the usual one. */
@@ -26,7 +26,7 @@ export type OnEvent = (event: TracingEvent) => number | void;
 /** Hands over each event as an object, at once. */
 export function eachEvent(onEvent: OnEvent): SenderOutput {
   let answer: number | undefined;
-  const recorder = new EventRecorder((event) => {
+  const recorder = recordEvents((event) => {
     answer = onEvent(event) ?? undefined;
   });
   return {

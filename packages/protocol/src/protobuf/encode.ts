@@ -9,6 +9,8 @@ const INITIAL_BYTES = 4096;
 /** More than what any event writes between two checks for room. */
 const SLACK = 64;
 
+const NO_VALUES: ValueColumns = { fields: [], keys: [], kinds: [], raws: [], size: 0 };
+
 const CLOCK: Readonly<Record<ClockDomain, number>> = { wall: 1, frozen: 2, logical: 3, none: 4 };
 
 /**
@@ -124,9 +126,31 @@ export function createProtobufEncoder(): BatchEncoder {
     return start;
   }
 
+  /** Enter, exit, clone and drop are but the id of the span. */
   function spanEvent(tag: number, span: Id, time: EventTime): void {
     const start = event(time);
     number(tag, span);
+    close(start);
+  }
+
+  /**
+   * The messages that carry ids and values. Fields 1 and 3 are left out when 0, field 2 when it is `undefined`.
+   *
+   * | # | NewSpan | FollowsFrom | ValuesRecorded | NewEvent |
+   * |---|---|---|---|---|
+   * | 1 | id, uint64 | id, uint64 | id, uint64 | metadata_id, uint64 |
+   * | 2 | parent_id, optional uint64 | follows_from, uint64 | values, repeated Value | parent, optional uint64 |
+   * | 3 | metadata_id, uint64 | | | values, repeated Value |
+   * | 4 | values, repeated Value | | | |
+   */
+  function message(tag: number, time: EventTime, one: Id, two: Id | undefined, three: Id, of: number, values: ValueColumns): void {
+    const start = event(time);
+    const inner = open(tag);
+    id(0x08, one);
+    if (two !== undefined) number(0x10, two);
+    id(0x18, three);
+    record(of, values);
+    close(inner);
     close(start);
   }
 
@@ -275,53 +299,14 @@ export function createProtobufEncoder(): BatchEncoder {
       close(start);
     },
 
-    /** NewSpan: id (1, uint64), parent_id (2, optional uint64), metadata_id (3, uint64), values (4, repeated Value). */
-    newSpan(span, parentId, metadataId, values, time) {
-      const start = event(time);
-      const message = open(0x1a);
-      id(0x08, span);
-      if (parentId !== undefined) number(0x10, parentId);
-      id(0x18, metadataId);
-      record(0x22, values);
-      close(message);
-      close(start);
-    },
-
-    /** FollowsFrom: id (1, uint64), follows_from (2, uint64). */
-    followsFrom(span, followsFrom, time) {
-      const start = event(time);
-      const message = open(0x22);
-      id(0x08, span);
-      id(0x10, followsFrom);
-      close(message);
-      close(start);
-    },
-
+    newSpan: (span, parentId, metadataId, values, time) => message(0x1a, time, span, parentId, metadataId, 0x22, values),
+    followsFrom: (span, followsFrom, time) => message(0x22, time, span, followsFrom, 0, 0, NO_VALUES),
     spanEntered: (span, time) => spanEvent(0x28, span, time),
     spanExited: (span, time) => spanEvent(0x30, span, time),
     spanCloned: (span, time) => spanEvent(0x38, span, time),
     spanDropped: (span, time) => spanEvent(0x40, span, time),
-
-    /** ValuesRecorded: id (1, uint64), values (2, repeated Value). */
-    valuesRecorded(span, values, time) {
-      const start = event(time);
-      const message = open(0x4a);
-      id(0x08, span);
-      record(0x12, values);
-      close(message);
-      close(start);
-    },
-
-    /** NewEvent: metadata_id (1, uint64), parent (2, optional uint64), values (3, repeated Value). */
-    newEvent(metadataId, parent, values, time) {
-      const start = event(time);
-      const message = open(0x52);
-      id(0x08, metadataId);
-      if (parent !== undefined) number(0x10, parent);
-      record(0x1a, values);
-      close(message);
-      close(start);
-    },
+    valuesRecorded: (span, values, time) => message(0x4a, time, span, undefined, 0, 0x12, values),
+    newEvent: (metadataId, parent, values, time) => message(0x52, time, metadataId, parent, 0, 0x1a, values),
   };
 }
 
