@@ -34,13 +34,12 @@ export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutp
     begun = false;
     sending = true;
     try {
-      const answer = send(encoder.finish()) ?? undefined;
-      sequence++;
-      return answer;
+      return send(encoder.finish()) ?? undefined;
     } catch {
       lost += encoder.eventCount;
       return undefined;
     } finally {
+      sequence++;
       sending = false;
     }
   }
