@@ -4,6 +4,7 @@ import type { CallSiteData, CallSiteKind, Id, Level, TracedError } from "./event
 import { LevelNumber } from "./level.ts";
 import type { Limits } from "./limits.ts";
 import type { EventSink, EventTime } from "./sink.ts";
+import { utf8Length } from "./utf8.ts";
 import { canonicalInteger, type RawValue, TracedValues, ValueKind } from "./values.ts";
 
 type Fields = { readonly [key: string]: unknown };
@@ -257,20 +258,6 @@ function own(object: Fields, key: string): unknown {
 
 function isNone(value: unknown): value is null | undefined {
   return value === null || value === undefined;
-}
-
-/** A surrogate pair is two units and four bytes. */
-function utf8Length(text: string): number {
-  let length = 0;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    length += unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
-    if ((unit & 0xfc00) === 0xd800 && (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00) {
-      length++;
-      i++;
-    }
-  }
-  return length;
 }
 
 /** A name of the guest's choosing, cut to what a message should carry. */
