@@ -17,7 +17,7 @@ export interface Layer {
 
 /** Top row first. A package that is not private and not listed is refused. */
 export const LAYERS: { readonly [name: string]: Layer } = {
-  "@spanduct/protocol": { packages: [], others: { msgpackr: ["msgpack/"] } },
+  "@spanduct/protocol": { packages: [] },
   "@spanduct/transport": { packages: ["@spanduct/protocol"], others: { ws: ["websocket"] } },
   "@spanduct/sender": {
     packages: ["@spanduct/protocol", "@spanduct/transport"],
