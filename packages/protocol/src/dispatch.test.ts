@@ -7,7 +7,11 @@ import { recordEvents } from "./recorder.ts";
 
 function through(event: unknown, limits: Partial<Limits> = {}): TracingEvent[] {
   const events: TracingEvent[] = [];
-  dispatchEvent(event, recordEvents((made) => events.push(made)), { ...DEFAULT_LIMITS, ...limits });
+  dispatchEvent(
+    event,
+    recordEvents((made) => events.push(made)),
+    { ...DEFAULT_LIMITS, ...limits },
+  );
   return events;
 }
 

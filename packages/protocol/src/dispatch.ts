@@ -43,7 +43,8 @@ export function dispatchEvent(event: unknown, sink: EventSink, limits: Limits): 
   send(sink, 0);
 }
 
-class EventReader {
+/** Reads parts of events from objects; a part that is not what it should be is a `DecodeError`. @internal */
+export class EventReader {
   readonly #limits: Limits;
 
   constructor(limits: Limits) {
@@ -53,47 +54,47 @@ class EventReader {
   event(kind: string, fields: Fields): Send {
     switch (kind) {
       case "new_call_site": {
-        const id = this.#id(fields, "id");
-        const data = this.#callSite(fields);
+        const id = this.id(fields, "id");
+        const data = this.callSite(fields);
         return (sink, time) => sink.newCallSite(id, data, time);
       }
       case "new_span": {
-        const id = this.#id(fields, "id");
-        const parentId = this.#optionalId(fields, "parent_id");
-        const metadataId = this.#id(fields, "metadata_id");
-        const values = this.#values(fields);
+        const id = this.id(fields, "id");
+        const parentId = this.optionalId(fields, "parent_id");
+        const metadataId = this.id(fields, "metadata_id");
+        const values = this.values(fields);
         return (sink, time) => sink.newSpan(id, parentId, metadataId, values, time);
       }
       case "follows_from": {
-        const id = this.#id(fields, "id");
-        const followsFrom = this.#id(fields, "follows_from");
+        const id = this.id(fields, "id");
+        const followsFrom = this.id(fields, "follows_from");
         return (sink, time) => sink.followsFrom(id, followsFrom, time);
       }
       case "span_entered": {
-        const id = this.#id(fields, "id");
+        const id = this.id(fields, "id");
         return (sink, time) => sink.spanEntered(id, time);
       }
       case "span_exited": {
-        const id = this.#id(fields, "id");
+        const id = this.id(fields, "id");
         return (sink, time) => sink.spanExited(id, time);
       }
       case "span_cloned": {
-        const id = this.#id(fields, "id");
+        const id = this.id(fields, "id");
         return (sink, time) => sink.spanCloned(id, time);
       }
       case "span_dropped": {
-        const id = this.#id(fields, "id");
+        const id = this.id(fields, "id");
         return (sink, time) => sink.spanDropped(id, time);
       }
       case "values_recorded": {
-        const id = this.#id(fields, "id");
-        const values = this.#values(fields);
+        const id = this.id(fields, "id");
+        const values = this.values(fields);
         return (sink, time) => sink.valuesRecorded(id, values, time);
       }
       case "new_event": {
-        const metadataId = this.#id(fields, "metadata_id");
-        const parent = this.#optionalId(fields, "parent");
-        const values = this.#values(fields);
+        const metadataId = this.id(fields, "metadata_id");
+        const parent = this.optionalId(fields, "parent");
+        const values = this.values(fields);
         return (sink, time) => sink.newEvent(metadataId, parent, values, time);
       }
       default:
@@ -128,7 +129,8 @@ class EventReader {
     return canonicalInteger(value);
   }
 
-  #callSite(fields: Fields): CallSiteData {
+  /** The data of a call site among `fields`. */
+  callSite(fields: Fields): CallSiteData {
     const kind = own(fields, "kind");
     if (kind !== "span" && kind !== "event") fail("kind is neither span nor event");
     const level = own(fields, "level");
@@ -157,7 +159,8 @@ class EventReader {
     return names;
   }
 
-  #values(fields: Fields): TracedValues {
+  /** The map under `values`. */
+  values(fields: Fields): TracedValues {
     const map = this.object(own(fields, "values"), "values");
     const values = new TracedValues();
     for (const name of Object.keys(map)) {
@@ -215,11 +218,11 @@ class EventReader {
     return nestErrors(links, omitted + nesting - links.length);
   }
 
-  #id(fields: Fields, key: string): Id {
+  id(fields: Fields, key: string): Id {
     return this.integer(own(fields, key), key, 0n, MAX_U64);
   }
 
-  #optionalId(fields: Fields, key: string): Id | undefined {
+  optionalId(fields: Fields, key: string): Id | undefined {
     const value = own(fields, key);
     return isNone(value) ? undefined : this.integer(value, key, 0n, MAX_U64);
   }

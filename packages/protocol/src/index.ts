@@ -14,6 +14,7 @@ export { DecodeError, isTunnelError, ReceiveError, TunnelError } from "./errors.
 export type { ReceiveErrorDetail, TunnelErrorCode } from "./errors.ts";
 export { DEFAULT_LIMITS } from "./limits.ts";
 export type { Limits } from "./limits.ts";
+export { normalize } from "./normalize.ts";
 export type { PersistedMetadata, PersistedSpan, PersistedSpans } from "./state.ts";
 
 // For authors of codecs, transports, senders and receivers.
@@ -22,6 +23,7 @@ export { controlAnnounce, controlLevel, controlWord, isControlWord } from "./con
 export { dispatchEvent } from "./dispatch.ts";
 export { LevelNumber, levelFromNumber } from "./level.ts";
 export { recordEvents } from "./recorder.ts";
+export { FieldResolver } from "./resolve.ts";
 export type { BatchHeader, ClockDomain, EventSink, EventTime } from "./sink.ts";
 export { canonicalInteger, tagged, toValueMap, TracedValues, ValueKind, ValueList, valueName } from "./values.ts";
 export type { RawValue, ValueColumns } from "./values.ts";

@@ -50,6 +50,12 @@ export class JsonWriter {
     this.#pos = pos;
   }
 
+  /** JSON text as it is. */
+  json(text: string): void {
+    this.#room(text.length * 3);
+    this.#pos = writeUtf8(this.#bytes, this.#pos, text);
+  }
+
   /** A string with quotes and escapes; lone surrogates become U+FFFD. */
   string(text: string): void {
     const { length } = text;
