@@ -90,7 +90,7 @@ export function traceAbort(reason: string | null, file: string | null, line: u32
 function begin(site: CallSite | null, tag: u32): void {
   const read = readTime;
   time = read === null ? 0 : read();
-  if (abs(time - baseTime) > MAX_TIME_SPAN) flush();
+  if (abs(time - baseTime) >= MAX_TIME_SPAN) flush();
   if (wire.written() == 0) beginBatch();
   if (site !== null && site.epoch != epoch) site.announce();
   wire.beginEvent(tag, read !== null, time - lastTime);
