@@ -32,6 +32,8 @@ export const LAYERS: { readonly [name: string]: Layer } = {
     packages: ["@spanduct/protocol", "@spanduct/transport", "@spanduct/sender", "@spanduct/receiver"],
     others: { "node:*": ["worker"], "quickjs-emscripten-core": ["quickjs"] },
   },
+  // In AssemblyScript: its sources have no imports but their own.
+  "@spanduct/guest-assemblyscript": { packages: [], others: { assemblyscript: [] } },
 };
 
 interface Import {
