@@ -41,13 +41,12 @@ export class SpanCallSite<Field extends string = never> {
 
   /** Open a span. @param parent the enclosing span; without one, the span that was entered last */
   start(values?: Values<Field>, parent?: Span): Span<Field> {
-    const id = this.enabled ? this.#emitter.newSpan(this.#site, values, parent?.id) : undefined;
-    return new Span(this.#emitter, this.#site, id);
+    return this.#open(values, parent, false);
   }
 
   /** Open a span and enter it: `using span = site.enter({ … })`. */
   enter(values?: Values<Field>, parent?: Span): Span<Field> {
-    return this.start(values, parent).enter();
+    return this.#open(values, parent, true);
   }
 
   /**
@@ -89,6 +88,11 @@ export class SpanCallSite<Field extends string = never> {
     return function (this: This, ...args: Args): T {
       return site.run(site.enabled ? values?.(...args) : undefined, () => original.apply(this, args));
     };
+  }
+
+  #open(values: Values<Field> | undefined, parent: Span | undefined, enter: boolean): Span<Field> {
+    const id = this.enabled ? this.#emitter.newSpan(this.#site, values, parent?.id, enter) : undefined;
+    return new Span(this.#emitter, this.#site, id, enter);
   }
 
   #fail(span: Span<Field>, error: unknown): void {

@@ -48,12 +48,18 @@ export class Emitter {
     return { id: ++this.#lastSite, level, data, epoch: 0 };
   }
 
-  /** @returns the number of the span, or `undefined` when it could not be opened */
-  newSpan(site: SiteState, values: object | undefined, parentId: Id | undefined): number | undefined {
+  /**
+   * @param enter whether the span is entered at the same moment
+   * @returns the number of the span, or `undefined` when it could not be opened
+   */
+  newSpan(site: SiteState, values: object | undefined, parentId: Id | undefined, enter: boolean): number | undefined {
     if (!this.#fill(site, values)) return undefined;
     const id = this.#lastSpan + 1;
     try {
-      this.#open(site).newSpan(id, parentId, site.id, this.#values, this.#now());
+      const sink = this.#open(site);
+      const time = this.#now();
+      sink.newSpan(id, parentId, site.id, this.#values, time);
+      if (enter) sink.spanEntered(id, time);
       this.#lastSpan = id;
       this.#delivered();
       return id;
@@ -92,9 +98,22 @@ export class Emitter {
     }
   }
 
-  ofSpan(kind: "spanEntered" | "spanExited" | "spanCloned" | "spanDropped", id: number): void {
+  ofSpan(kind: "spanEntered" | "spanExited" | "spanCloned", id: number): void {
     try {
       this.#open()[kind](id, this.#now());
+      this.#delivered();
+    } catch {
+      this.#failed();
+    }
+  }
+
+  /** @param exit whether the span is exited at the same moment */
+  dropSpan(id: number, exit: boolean): void {
+    try {
+      const sink = this.#open();
+      const time = this.#now();
+      if (exit) sink.spanExited(id, time);
+      sink.spanDropped(id, time);
       this.#delivered();
     } catch {
       this.#failed();

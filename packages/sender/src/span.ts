@@ -10,22 +10,21 @@ export class Span<Field extends string = string> {
   id: number | undefined;
   readonly #emitter: Emitter;
   readonly #site: SiteState;
-  #entered = false;
+  #entered: boolean;
 
   /** Made by `SpanCallSite`. */
-  constructor(emitter: Emitter, site: SiteState, id: number | undefined) {
+  constructor(emitter: Emitter, site: SiteState, id: number | undefined, entered: boolean) {
     this.#emitter = emitter;
     this.#site = site;
     this.id = id;
+    this.#entered = entered;
   }
 
   /** What follows happens in this span, until `exit`. */
-  enter(): this {
-    if (this.id !== undefined) {
-      this.#entered = true;
-      this.#emitter.ofSpan("spanEntered", this.id);
-    }
-    return this;
+  enter(): void {
+    if (this.id === undefined) return;
+    this.#entered = true;
+    this.#emitter.ofSpan("spanEntered", this.id);
   }
 
   exit(): void {
@@ -47,7 +46,7 @@ export class Span<Field extends string = string> {
   /** One more handle; the span closes when all of them are closed. */
   clone(): Span<Field> {
     if (this.id !== undefined) this.#emitter.ofSpan("spanCloned", this.id);
-    return new Span(this.#emitter, this.#site, this.id);
+    return new Span(this.#emitter, this.#site, this.id, false);
   }
 
   /** Run `run` inside of the span. The span stays open. */
@@ -63,8 +62,7 @@ export class Span<Field extends string = string> {
   /** Give the handle up; the last one closes the span. Exits it first where this handle has entered it. */
   close(): void {
     if (this.id === undefined) return;
-    if (this.#entered) this.exit();
-    this.#emitter.ofSpan("spanDropped", this.id);
+    this.#emitter.dropSpan(this.id, this.#entered);
     this.id = undefined;
   }
 

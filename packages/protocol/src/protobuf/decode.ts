@@ -377,19 +377,20 @@ export class ProtobufDecoder implements BatchDecoder {
   #error(end: number): TracedError {
     const start = this.#pos;
     const links: ErrorLink[] = [];
+    let cut = 0;
     let omitted = 0;
     while (this.#pos < end) {
       const tag = this.#u32();
       if (tag === 0x0a) {
         const link = this.#cause(this.#length(end));
         if (links.length < this.#limits.maxErrorDepth) links.push(link);
-        else omitted++;
-      } else if (tag === 0x10) omitted += this.#u32();
+        else cut++;
+      } else if (tag === 0x10) omitted = this.#u32();
       else this.#skip(tag, end);
     }
     this.#within(end);
     if (links.length === 0) this.#fail("an error without a cause", start);
-    return nestErrors(links, omitted);
+    return nestErrors(links, cut + omitted);
   }
 
   #cause(end: number): ErrorLink {

@@ -1,0 +1,36 @@
+import type { Tracer } from "@opentelemetry/api";
+import type { TracingEventSender } from "@spanduct/sender";
+
+/** Spans in one unit of work. */
+export const SPANS = 256;
+
+const KINDS = ["page", "image", "script", "style"];
+
+/** Span `i` of the corpus: a string, an integer and a float; its event: a message and an integer. */
+function values(i: number): { kind: string; size: number; ratio: number } {
+  return { kind: KINDS[i & 3] as string, size: 1000 + i, ratio: i / 7 + 0.5 };
+}
+
+/** The corpus through our sender: open, enter, event, exit, close. */
+export function tunnelWork(sender: TracingEventSender): () => void {
+  const span = sender.span({ name: "render", target: "bench", fields: ["kind", "size", "ratio"] });
+  const event = sender.event({ name: "rendered", target: "bench", fields: ["message", "bytes"] });
+  return () => {
+    for (let i = 0; i < SPANS; i++) {
+      const open = span.enter(values(i));
+      event.emit({ message: "rendered", bytes: i });
+      open.close();
+    }
+  };
+}
+
+/** The same through an OpenTelemetry tracer. */
+export function tracerWork(tracer: Tracer): () => void {
+  return () => {
+    for (let i = 0; i < SPANS; i++) {
+      const span = tracer.startSpan("render", { attributes: values(i) });
+      span.addEvent("rendered", { bytes: i });
+      span.end();
+    }
+  };
+}
