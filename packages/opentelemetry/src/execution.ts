@@ -1,0 +1,372 @@
+import {
+  type Context,
+  type HrTime,
+  isSpanContextValid,
+  type Link,
+  type Span,
+  type SpanContext,
+  trace,
+  TraceFlags,
+} from "@opentelemetry/api";
+import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
+import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
+import { NO_ATTRIBUTES } from "./attributed.ts";
+import type { CallSitePlans } from "./call-site.ts";
+import { GuestClock } from "./clock.ts";
+import { Delivery, type Outgoing, type OutgoingLogRecord } from "./delivery.ts";
+import { errorOf, failureMessage, logRecord, spanEvent } from "./events.ts";
+import type { AttemptIds } from "./identity.ts";
+import { isTracingSuppressed } from "./parent-context.ts";
+import type { PerTarget } from "./per-target.ts";
+import { readSpan, type SavedSpan, writeSpan } from "./saved-span.ts";
+import type { Logger, Sampler, SamplingResult, SpanProcessor } from "./sdk.ts";
+import { GuestEvent, GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
+
+const ROLLED_BACK = "spanduct.rolled_back";
+const LOSS = "spanduct.loss";
+const PACKAGE = "@spanduct/opentelemetry";
+
+/** What one attempt is made with; everything is decided. */
+export interface ExecutionSetup {
+  readonly spans: SpanSetup;
+  readonly plans: CallSitePlans;
+  readonly processors: readonly SpanProcessor[];
+  /** Default: as the parent; sampled where there is none. */
+  readonly sampler: Sampler | undefined;
+  readonly loggers: PerTarget<Logger> | undefined;
+  readonly toSpans: boolean;
+  readonly toLogs: boolean;
+  /** Hold everything until the attempt is committed. */
+  readonly isTransactional: boolean;
+  /** Drop what a rolled-back attempt left, where it is held. */
+  readonly discards: boolean;
+  readonly context: Context;
+  readonly links: readonly Link[];
+  readonly ids: AttemptIds;
+  /** Ids for the spans of a rolled-back attempt, where its own will be used again by the next. */
+  readonly idsAfterRollback: (() => AttemptIds) | undefined;
+  /** Told when the attempt is rolled back. */
+  readonly onRollback: () => void;
+}
+
+/**
+ * One attempt at an execution.
+ *
+ * Goes out at once, in `immediate` mode: spans that this attempt opened, log records. Held until the commit: in `transactional`
+ * mode everything; in both modes the end of a span that an earlier attempt opened, whose state before the attempt is kept too, so
+ * that a rollback leaves it open and unchanged.
+ */
+export class Execution implements Relay<GuestSpan> {
+  readonly #setup: ExecutionSetup;
+  readonly #clock: GuestClock;
+  readonly #delivery: Delivery;
+  /** Marks spans of this attempt. An object of its own, so that a span does not keep the attempt's memory. */
+  readonly #attempt: object = {};
+  readonly #hostSpan: SpanContext | undefined;
+  readonly #isSuppressed: boolean;
+  /** What goes out at the commit, in order. */
+  #held: Outgoing[] = [];
+  /** Spans of earlier attempts that this one has changed, as they were. */
+  readonly #before: Map<GuestSpan, SpanState> = new Map();
+  /** Open spans without a parent among the guest's. */
+  readonly #roots: Set<GuestSpan> = new Set();
+  #phase: "running" | "suspended" | "rolled back" = "running";
+  #recordsSome = false;
+  #droppedRoot = false;
+
+  constructor(setup: ExecutionSetup) {
+    this.#setup = setup;
+    this.#clock = new GuestClock(setup.spans.clock);
+    this.#delivery = new Delivery(setup.processors);
+    this.#isSuppressed = isTracingSuppressed(setup.context);
+    const host = trace.getSpanContext(setup.context);
+    this.#hostSpan = host !== undefined && isSpanContextValid(host) ? host : undefined;
+    // Without a sampler the host's span decides, so this is known before the first span.
+    if (this.#isSuppressed || (setup.sampler === undefined && !isSampledUnder(this.#hostSpan))) this.#droppedRoot = true;
+  }
+
+  /** 0 when the sampler wants none of the execution's roots and no log records are made of events, else 5. */
+  get maxLevel(): number {
+    return this.#droppedRoot && !this.#recordsSome && !this.#setup.toLogs ? 0 : 5;
+  }
+
+  timeBase(baseUnixNano: bigint, clock: ClockDomain): void {
+    this.#clock.timeBase(baseUnixNano, clock);
+  }
+
+  newSpan(callSite: CallSite, id: Id, values: TracedValues, { span: parent }: Parent<GuestSpan>, time: EventTime): GuestSpan {
+    const { spans, plans, ids, sampler, links } = this.#setup;
+    const plan = plans.get(callSite);
+    this.#clock.read(time);
+    ids.next(id);
+    const above = parent === undefined ? this.#hostSpan : parent.spanContext();
+    const identity: SpanContext = {
+      traceId: above === undefined ? ids.traceId() : above.traceId,
+      spanId: ids.spanId(),
+      traceFlags: TraceFlags.NONE,
+    };
+    if (above?.traceState !== undefined) identity.traceState = above.traceState;
+    const start: HrTime = [this.#clock.seconds, this.#clock.nanos];
+    const span = new GuestSpan(spans, plan.scope, plan, identity, above, plan.givenName, start);
+    span.attempt = this.#attempt;
+    span.isRoot = parent === undefined;
+
+    if (this.#isSuppressed || (sampler === undefined && !isSampledUnder(above))) {
+      span.stopRecording();
+    } else {
+      span.putValues(values);
+      if (span.isRoot) for (const link of links) span.addLink(link);
+      const context = this.#contextOf(parent);
+      if (sampler === undefined) identity.traceFlags = TraceFlags.SAMPLED;
+      else this.#sample(sampler, span, context, above);
+      if (span.recording) {
+        if (this.#setup.isTransactional) this.#held.push({ kind: "start", span, context });
+        else this.#delivery.start(span, context);
+      }
+    }
+    if (span.recording) this.#recordsSome = true;
+    else if (span.isRoot) this.#droppedRoot = true;
+    if (span.recording && span.isRoot) this.#roots.add(span);
+    // Throws nothing, or the receiver would think that there is no span: the next call reports.
+    return span;
+  }
+
+  record(span: GuestSpan, values: TracedValues, _time: EventTime): void {
+    if (span.recording) {
+      this.#touch(span);
+      span.putValues(values);
+    }
+    this.#delivery.throwFailure();
+  }
+
+  recordFollowsFrom(span: GuestSpan, followsFrom: GuestSpan, _time: EventTime): void {
+    if (span.recording) {
+      this.#touch(span);
+      span.addLink({ context: followsFrom.spanContext(), attributes: { "opentracing.ref_type": "follows_from" } });
+    }
+    this.#delivery.throwFailure();
+  }
+
+  enter(span: GuestSpan, time: EventTime): void {
+    if (span.recording) {
+      this.#touch(span);
+      this.#clock.read(time);
+      span.enter(this.#clock.seconds, this.#clock.nanos);
+    }
+    this.#delivery.throwFailure();
+  }
+
+  exit(span: GuestSpan, time: EventTime): void {
+    // The guest is still inside of suspended spans, and inside of those that the rollback has put back.
+    if (span.recording && this.#phase !== "suspended" && !this.#isPutBack(span)) {
+      this.#touch(span);
+      this.#clock.read(time);
+      span.exit(this.#clock.seconds, this.#clock.nanos);
+    }
+    this.#delivery.throwFailure();
+  }
+
+  tryClose(span: GuestSpan, time: EventTime): void {
+    if (span.recording && !span.ended && !this.#isPutBack(span)) {
+      this.#touch(span);
+      this.#roots.delete(span);
+      this.#clock.read(time);
+      span.close(this.#clock.seconds, this.#clock.nanos);
+      if (this.#phase === "rolled back") this.#endRolledBack(span);
+      else if (this.#setup.isTransactional || span.attempt !== this.#attempt) this.#held.push({ kind: "end", span });
+      else this.#delivery.end(span);
+    }
+    this.#delivery.throwFailure();
+  }
+
+  event(callSite: CallSite, values: TracedValues, { span }: Parent<GuestSpan>, time: EventTime): void {
+    if (this.#isSuppressed) return;
+    const { plans, spans, loggers, toSpans, toLogs } = this.#setup;
+    const plan = plans.get(callSite);
+    this.#clock.read(time);
+    const at: HrTime = [this.#clock.seconds, this.#clock.nanos];
+    const { attributePerEventCountLimit, attributeValueLengthLimit } = spans.limits;
+    if (span?.recording === true) {
+      this.#touch(span);
+      if (plan.isError) span.failed(failureMessage(values), errorOf(values)?.type);
+      if (toSpans) span.pushEvent(spanEvent(plan, values, at, attributePerEventCountLimit, attributeValueLengthLimit));
+    }
+    if (loggers !== undefined && (toLogs || span === undefined)) {
+      const record = logRecord(plan, values, at, spans.clock(), this.#contextOf(span));
+      this.#log(loggers, callSite.data.target, record);
+    } else if (span === undefined) {
+      this.#hostEvent(spanEvent(plan, values, at, attributePerEventCountLimit, attributeValueLengthLimit));
+    }
+    this.#delivery.throwFailure();
+  }
+
+  /** An event `spanduct.loss` on every open root; where there is none, a log record or an event of the host's span. */
+  loss({ batches, events }: Loss): void {
+    if (this.#isSuppressed) return;
+    this.#clock.read(undefined);
+    const at: HrTime = [this.#clock.seconds, this.#clock.nanos];
+    const { loggers, spans } = this.#setup;
+    const what = (): GuestEvent => {
+      const event = new GuestEvent(NO_ATTRIBUTES, LOSS, at);
+      event.force("batches", batches);
+      event.force("events", events);
+      return event;
+    };
+    for (const span of this.#roots) {
+      this.#touch(span);
+      span.pushEvent(what());
+    }
+    if (this.#roots.size === 0) {
+      if (loggers === undefined) this.#hostEvent(what());
+      else {
+        this.#log(loggers, PACKAGE, {
+          eventName: LOSS,
+          timestamp: at,
+          observedTimestamp: spans.clock(),
+          severityNumber: 13,
+          severityText: "WARN",
+          attributes: what().attributes,
+          context: this.#setup.context,
+        });
+      }
+    }
+    this.#delivery.throwFailure();
+  }
+
+  /** @throws TunnelError "snapshot_mismatch": the saved state says it is this relay's and is damaged */
+  restoreSpan({ callSite, local, saved }: RestoredSpan<GuestSpan>): GuestSpan | undefined {
+    const { plans, spans } = this.#setup;
+    const open = local instanceof GuestSpan && !local.ended ? local : undefined;
+    const read = readSpan(saved);
+    let span = open;
+    if (read !== undefined) {
+      const { origin, state, revision } = read;
+      if (open === undefined || !isSame(open.spanContext(), origin.identity)) {
+        const plan = plans.get(callSite);
+        const scope = plans.scope(origin.scope);
+        span = new GuestSpan(spans, scope, plan, origin.identity, origin.parent, state.name, origin.startTime);
+        span.isRoot = origin.isRoot;
+        if (!origin.recording) span.stopRecording();
+      }
+      // What this process remembers is the same, or what is left of an attempt whose state was not kept in the end.
+      if (span !== undefined && (span !== open || span.revision !== revision)) {
+        span.state = state;
+        span.revision = revision;
+      }
+    }
+    if (span?.recording === true) {
+      this.#recordsSome = true;
+      if (span.isRoot) this.#roots.add(span);
+    } else if (span?.isRoot === true) {
+      this.#droppedRoot = true;
+    }
+    return span;
+  }
+
+  /** Plain JSON: what `restoreSpan` needs. */
+  saveSpan(span: GuestSpan): SavedSpan {
+    span.revision++;
+    return writeSpan(span);
+  }
+
+  suspend(): void {
+    this.#phase = "suspended";
+  }
+
+  commit(): void {
+    this.#before.clear();
+    for (const outgoing of this.#takeHeld()) this.#delivery.send(outgoing);
+    this.#delivery.throwFailure();
+  }
+
+  rollback(): void {
+    const { isTransactional, discards, idsAfterRollback, onRollback } = this.#setup;
+    this.#phase = "rolled back";
+    onRollback();
+    for (const [span, state] of this.#before) span.state = state;
+    this.#before.clear();
+    const held = this.#takeHeld().filter((outgoing) => outgoing.kind !== "end" || outgoing.span.attempt === this.#attempt);
+    if (isTransactional && !discards) {
+      const ids = idsAfterRollback?.();
+      held.forEach((outgoing, position) => {
+        if (outgoing.kind !== "start" || ids === undefined) return;
+        ids.next(position);
+        outgoing.span.changeId(ids.spanId());
+      });
+      for (const outgoing of held) {
+        if (outgoing.kind === "end") outgoing.span.markRolledBack();
+        else if (outgoing.kind === "log") outgoing.record.attributes[ROLLED_BACK] = true;
+        else if (outgoing.kind === "host event") outgoing.attributes[ROLLED_BACK] = true;
+        this.#delivery.send(outgoing);
+      }
+    }
+    this.#delivery.throwFailure();
+  }
+
+  #sample(sampler: Sampler, span: GuestSpan, context: Context, above: SpanContext | undefined): void {
+    const identity = span.spanContext();
+    let result: SamplingResult;
+    try {
+      result = sampler.shouldSample(context, identity.traceId, span.name, span.kind, span.attributes, span.links);
+    } catch (error) {
+      this.#delivery.fail(error);
+      result = { decision: isSampledUnder(above) ? 2 : 0 };
+    }
+    if (result.traceState !== undefined) identity.traceState = result.traceState;
+    if (result.decision === 0) return span.stopRecording();
+    if (result.decision === 2) identity.traceFlags = TraceFlags.SAMPLED;
+    if (result.attributes !== undefined) span.setAttributes(result.attributes);
+  }
+
+  /** Keep the state of a span of an earlier attempt before this one changes it. */
+  #touch(span: GuestSpan): void {
+    if (span.attempt !== this.#attempt && !this.#before.has(span)) this.#before.set(span, span.state);
+  }
+
+  /** Whether the rollback has put it back to what it was before this attempt: what the receiver says of it then is not for it. */
+  #isPutBack(span: GuestSpan): boolean {
+    return this.#phase === "rolled back" && span.attempt !== this.#attempt;
+  }
+
+  #endRolledBack(span: GuestSpan): void {
+    if (this.#setup.isTransactional && this.#setup.discards) return;
+    span.markRolledBack();
+    this.#delivery.end(span);
+  }
+
+  #contextOf(span: GuestSpan | undefined): Context {
+    const { context } = this.#setup;
+    return span === undefined ? context : span.contextUnder(context);
+  }
+
+  #log(loggers: PerTarget<Logger>, target: string, record: OutgoingLogRecord): void {
+    const logger = loggers.get(target);
+    if (loggers.isCommon(target)) record.attributes["target"] = target;
+    this.#send({ kind: "log", logger, record });
+  }
+
+  #hostEvent({ name, attributes, time }: GuestEvent): void {
+    const span: Span | undefined = trace.getSpan(this.#setup.context);
+    if (span?.isRecording() === true) this.#send({ kind: "host event", span, name, attributes, time });
+  }
+
+  #send(outgoing: Outgoing): void {
+    if (this.#setup.isTransactional) this.#held.push(outgoing);
+    else this.#delivery.send(outgoing);
+  }
+
+  #takeHeld(): Outgoing[] {
+    const held = this.#held;
+    this.#held = [];
+    return held;
+  }
+}
+
+/** The default sampler: as the parent; sampled where there is none. */
+function isSampledUnder(parent: SpanContext | undefined): boolean {
+  return parent === undefined || (parent.traceFlags & TraceFlags.SAMPLED) !== 0;
+}
+
+function isSame(a: SpanContext, b: SpanContext): boolean {
+  return a.spanId === b.spanId && a.traceId === b.traceId;
+}

@@ -1,0 +1,209 @@
+import type { Id } from "@spanduct/protocol";
+
+const ROUNDS = 6;
+const TWO_TO_32 = 4_294_967_296;
+
+/** Numbers from here on have no place of their own in the permuted half: 2^63-1, see `AttemptIds`. */
+const LAST_NUMBER_HIGH = 0x7fff_ffff;
+
+/** Which permutation: each is keyed on its own. */
+const SPAN = 1;
+const TRACE_FRONT = 2;
+const TRACE_BACK = 3;
+
+/**
+ * A keyed bijection of the 64-bit numbers other than 0: a Feistel network over two 32-bit halves. Where it gives 0 it is applied
+ * once more, which leaves a bijection of the others.
+ */
+class Permutation {
+  readonly #keys: Int32Array = new Int32Array(ROUNDS);
+  /** What `apply` gave. */
+  high = 0;
+  low = 0;
+
+  constructor(key: AttemptKey, which: number) {
+    // Two words of state: for two words of seed this is a bijection, so different seeds give different keys.
+    let a = which;
+    let b = 0;
+    for (const word of key) {
+      a = scramble(a ^ word);
+      b = scramble((b + a) | 0);
+    }
+    for (let round = 0; round < ROUNDS; round++) {
+      a = scramble((a + b + round) | 0);
+      b = scramble(b ^ a);
+      this.#keys[round] = b;
+    }
+  }
+
+  apply(high: number, low: number): void {
+    do {
+      for (let round = 0; round < ROUNDS; round++) {
+        const next = high ^ scramble((low + (this.#keys[round] as number)) | 0);
+        high = low;
+        low = next;
+      }
+    } while ((high | low) === 0);
+    this.high = high;
+    this.low = low;
+  }
+}
+
+/** A bijection of the 32-bit numbers in which every bit of the argument moves every bit of the result. */
+function scramble(value: number): number {
+  let mixed = value ^ (value >>> 16);
+  mixed = Math.imul(mixed, 0x85eb_ca6b);
+  mixed ^= mixed >>> 13;
+  mixed = Math.imul(mixed, 0xc2b2_ae35);
+  return mixed ^ (mixed >>> 16);
+}
+
+/** What the ids of one attempt are derived from: 32-bit words. */
+export type AttemptKey = readonly number[];
+
+/**
+ * The key of one attempt.
+ *
+ * @param seed any bigint; its lowest 64 bits count
+ * @param attempt which attempt with this seed it is, from 0
+ * @param retry how many attempts with this seed and number were rolled back before in this process
+ */
+export function attemptKey(seed: bigint, attempt: number, retry: number): AttemptKey {
+  const bits = BigInt.asUintN(64, seed);
+  return [Number(bits >> 32n) | 0, Number(bits & 0xffff_ffffn) | 0, Math.floor(attempt / TWO_TO_32), attempt | 0, retry];
+}
+
+/**
+ * Ids of the spans of one attempt, no two the same: with n the guest's number of the span, a 64-bit number is permuted by a key
+ * that comes from the attempt's seed.
+ *
+ * | permuted | for |
+ * |---|---|
+ * | n + 1 | a number greater than all before in this attempt, below 2^63-1 |
+ * | 2^63 + c | any other; c counts these from 0 |
+ *
+ * So guests may use a number again, and still the same seed and the same events give the same ids.
+ */
+export class AttemptIds {
+  readonly #span: Permutation;
+  readonly #front: Permutation;
+  readonly #back: Permutation;
+  #highest = -1;
+  #others = 0;
+  /** The number that is permuted for the current span. */
+  #high = 0;
+  #low = 0;
+
+  constructor(key: AttemptKey) {
+    this.#span = new Permutation(key, SPAN);
+    this.#front = new Permutation(key, TRACE_FRONT);
+    this.#back = new Permutation(key, TRACE_BACK);
+  }
+
+  /** Go on to the next span. @param id the guest's number of it */
+  next(id: Id): void {
+    const number = Number(id);
+    // Beyond 2^53 the highest so far may be a little too high: numbers close to it go with the others.
+    if (number > this.#highest && this.#place(id)) {
+      this.#highest = number;
+    } else {
+      this.#high = Math.floor(this.#others / TWO_TO_32) | 0x8000_0000;
+      this.#low = this.#others | 0;
+      this.#others++;
+    }
+  }
+
+  /** Id of the current span: 16 hexadecimal digits, not all of them 0. */
+  spanId(): string {
+    this.#span.apply(this.#high, this.#low);
+    return hex(this.#span.high, this.#span.low);
+  }
+
+  /** Id of the trace that the current span begins: 32 hexadecimal digits, not all of them 0. */
+  traceId(): string {
+    this.#front.apply(this.#high, this.#low);
+    this.#back.apply(this.#high, this.#low);
+    return hex(this.#front.high, this.#front.low) + hex(this.#back.high, this.#back.low);
+  }
+
+  /** Whether `id + 1` lies below 2^63; it is the current number then. */
+  #place(id: Id): boolean {
+    if (typeof id === "number" && id < Number.MAX_SAFE_INTEGER) {
+      this.#high = Math.floor((id + 1) / TWO_TO_32);
+      this.#low = (id + 1) | 0;
+      return true;
+    }
+    const next = BigInt(id) + 1n;
+    const high = Number(next >> 32n);
+    if (high > LAST_NUMBER_HIGH) return false;
+    this.#high = high;
+    this.#low = Number(next & 0xffff_ffffn) | 0;
+    return true;
+  }
+}
+
+/** 16 hexadecimal digits of two 32-bit halves. One flat string: pieces put together would be flattened at the first use. */
+function hex(high: number, low: number): string {
+  return String.fromCharCode(
+    digit(high >>> 28),
+    digit((high >>> 24) & 15),
+    digit((high >>> 20) & 15),
+    digit((high >>> 16) & 15),
+    digit((high >>> 12) & 15),
+    digit((high >>> 8) & 15),
+    digit((high >>> 4) & 15),
+    digit(high & 15),
+    digit(low >>> 28),
+    digit((low >>> 24) & 15),
+    digit((low >>> 20) & 15),
+    digit((low >>> 16) & 15),
+    digit((low >>> 12) & 15),
+    digit((low >>> 8) & 15),
+    digit((low >>> 4) & 15),
+    digit(low & 15),
+  );
+}
+
+/** Code of the character: "0" is 48, and "a" lies 39 further on than a digit would. */
+function digit(nibble: number): number {
+  return 48 + nibble + (((9 - nibble) >> 4) & 39);
+}
+
+/** Rolled-back attempts whose seeds a process remembers. */
+const MAX_REMEMBERED = 4096;
+
+/**
+ * Seeds of attempts that were rolled back in this process: what they exported is out, so the next attempt with the same seed and
+ * number takes other ids. Remembers the latest 4096.
+ */
+export class RolledBackSeeds {
+  readonly #counts: Map<string, number> = new Map();
+
+  /** How many attempts with this seed and number were rolled back. */
+  count(seed: bigint, attempt: number): number {
+    return this.#counts.get(nameOf(seed, attempt)) ?? 0;
+  }
+
+  add(seed: bigint, attempt: number): void {
+    const name = nameOf(seed, attempt);
+    const count = this.count(seed, attempt) + 1;
+    this.#counts.delete(name);
+    this.#counts.set(name, count);
+    if (this.#counts.size > MAX_REMEMBERED) {
+      const [oldest] = this.#counts.keys();
+      this.#counts.delete(oldest as string);
+    }
+  }
+}
+
+function nameOf(seed: bigint, attempt: number): string {
+  return `${BigInt.asUintN(64, seed)}/${attempt}`;
+}
+
+// In every host, but not in the language.
+declare const crypto: { getRandomValues(array: BigUint64Array): BigUint64Array };
+
+/** 64 bits from the host's cryptographic source. */
+export function randomSeed(): bigint {
+  return crypto.getRandomValues(new BigUint64Array(1))[0] as bigint;
+}

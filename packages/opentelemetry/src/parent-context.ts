@@ -1,0 +1,44 @@
+import { type Context, createContextKey, type Span, type SpanContext, trace } from "@opentelemetry/api";
+
+/**
+ * The context that a span is the active one of, made when somebody looks into it: most processors and samplers never do, and a
+ * context costs as much as a small span.
+ */
+export class ParentContext implements Context {
+  readonly #base: Context;
+  readonly #span: Span;
+  #made: Context | undefined;
+
+  constructor(base: Context, span: Span) {
+    this.#base = base;
+    this.#span = span;
+  }
+
+  getValue(key: symbol): unknown {
+    return this.#context.getValue(key);
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return this.#context.setValue(key, value);
+  }
+
+  deleteValue(key: symbol): Context {
+    return this.#context.deleteValue(key);
+  }
+
+  get #context(): Context {
+    this.#made ??= trace.setSpan(this.#base, this.#span);
+    return this.#made;
+  }
+}
+
+/** Whether this is a context rather than the identity of a span. */
+export function isContext(parent: Context | SpanContext): parent is Context {
+  return typeof (parent as Partial<Context>).getValue === "function";
+}
+
+/** Whether the host asked for silence in this context (`suppressTracing` of `@opentelemetry/core`). */
+export function isTracingSuppressed(context: Context): boolean {
+  // The API gives the same key for the same description.
+  return context.getValue(createContextKey("OpenTelemetry SDK Context Key SUPPRESS_TRACING")) === true;
+}
