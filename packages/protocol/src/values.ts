@@ -30,10 +30,18 @@ const SCAN_LIMIT = 32;
 /** Columns to fill one by one; who fills them sees to it that no key comes twice. */
 export class ValueList implements ValueColumns {
   fields: readonly string[] = NO_FIELDS;
-  readonly keys: (number | string)[] = [];
-  readonly kinds: ValueKind[] = [];
-  readonly raws: RawValue[] = [];
-  size = 0;
+  readonly keys: (number | string)[];
+  readonly kinds: ValueKind[];
+  readonly raws: RawValue[];
+  size: number;
+
+  /** Columns of equal length, which belong to the list from now on. */
+  constructor(keys: (number | string)[] = [], kinds: ValueKind[] = [], raws: RawValue[] = []) {
+    this.keys = keys;
+    this.kinds = kinds;
+    this.raws = raws;
+    this.size = keys.length;
+  }
 
   /** Forget all values; numeric keys will index `fields`. */
   clear(fields: readonly string[] = NO_FIELDS): void {
@@ -57,6 +65,14 @@ export class TracedValues extends ValueList {
   override clear(fields?: readonly string[]): void {
     super.clear(fields);
     this.#positions = undefined;
+  }
+
+  /** The same values in columns of their own, for who keeps them. */
+  copy(): TracedValues {
+    const { size } = this;
+    const copy = new TracedValues(this.keys.slice(0, size), this.kinds.slice(0, size), this.raws.slice(0, size));
+    copy.fields = this.fields;
+    return copy;
   }
 
   /** Add a value; one that stands under this key already keeps its place and is replaced. */

@@ -5,24 +5,21 @@ export class CallSite {
   /** Position in the arena's order of first sight, from 0; never given twice. */
   readonly index: number;
   readonly data: CallSiteData;
-  #positions: ReadonlyMap<string, number> | undefined;
+  /** Whether no field name stands twice, so that different indices are different names. */
+  readonly distinct: boolean;
+  readonly #fields: ReadonlySet<string>;
 
   /** @internal Made by the arena. */
   constructor(index: number, data: CallSiteData) {
     this.index = index;
     this.data = data;
+    this.#fields = new Set(data.fields);
+    this.distinct = this.#fields.size === data.fields.length;
   }
 
   /** Whether values of this name are relayed. */
   declares(name: string): boolean {
-    if (this.#positions === undefined) {
-      const positions = new Map<string, number>();
-      this.data.fields.forEach((field, position) => {
-        positions.set(field, position);
-      });
-      this.#positions = positions;
-    }
-    return this.#positions.has(name);
+    return this.#fields.has(name);
   }
 }
 

@@ -3,25 +3,42 @@ import type { CallSite } from "./arena.ts";
 
 const FIXED_BYTES = 16;
 
+/** What `nameValues` found. */
+export const Naming = {
+  /** The call site declares every name. */
+  declared: -1,
+  /** Some name may be one that the call site does not declare. */
+  mixed: -2,
+} as const;
+
 /**
  * Fill `into` with `values` keyed by name. Numeric keys index `values.fields` where the writer knew them, else the call site's.
  *
- * @returns the first index that is out of range, or -1
+ * @returns a `Naming`, or the first index that is out of range
  */
 export function nameValues(into: TracedValues, values: ValueColumns, callSite: CallSite | undefined): number {
   const { keys, kinds, raws, size } = values;
-  const fields = values.fields.length > 0 ? values.fields : (callSite?.data.fields ?? values.fields);
+  const own = values.fields.length > 0;
+  const fields = own ? values.fields : callSite === undefined ? values.fields : callSite.data.fields;
+  // What a decoder gives: indices, each once, of names that differ.
+  let plain = !own && callSite?.distinct === true;
   into.clear();
   for (let i = 0; i < size; i++) {
     const key = keys[i] as number | string;
-    const name = typeof key === "number" ? fields[key] : key;
-    if (name === undefined) return key as number;
-    into.set(name, kinds[i] as ValueKind, raws[i] as RawValue);
+    if (typeof key === "number") {
+      const name = fields[key];
+      if (name === undefined) return key;
+      if (plain) into.push(name, kinds[i] as ValueKind, raws[i] as RawValue);
+      else into.set(name, kinds[i] as ValueKind, raws[i] as RawValue);
+    } else {
+      plain = false;
+      into.set(key, kinds[i] as ValueKind, raws[i] as RawValue);
+    }
   }
-  return -1;
+  return plain ? Naming.declared : Naming.mixed;
 }
 
-/** `values`, or when the call site does not declare all of them: those it does, in `scratch`. */
+/** Those of `values` that the call site declares: `values` itself when that is all, else in `scratch`. */
 export function declaredValues(values: TracedValues, callSite: CallSite, scratch: TracedValues): TracedValues {
   const { keys, kinds, raws, size } = values;
   let i = 0;

@@ -26,7 +26,7 @@ import {
 } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { type CallSite, MetadataArena } from "./arena.ts";
-import { declaredValues, nameValues, totalBytes, valueBytes } from "./named-values.ts";
+import { declaredValues, Naming, nameValues, totalBytes, valueBytes } from "./named-values.ts";
 import type { Loss, Relay } from "./relay.ts";
 import { SequenceTracker } from "./sequence.ts";
 import { readMetadata, readSpans, writeSpans } from "./snapshot.ts";
@@ -91,6 +91,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   readonly #callSites: Map<Id, CallSite> = new Map();
   readonly #spans: Map<Id, SpanState<Span>> = new Map();
   readonly #stack: SpanStack<Span> = new SpanStack();
+  /** The span asked for last: most events are about the one before. */
+  #recent: SpanState<Span> | undefined;
   readonly #sequence: SequenceTracker;
 
   /** Values of the event at hand, by name. */
@@ -316,9 +318,9 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (known === undefined && this.#spans.size >= this.#limits.maxLiveSpans) {
       return this.#exceed("maxLiveSpans", this.#spans.size + 1);
     }
-    const named = new TracedValues();
-    const unknown = nameValues(named, values, callSite);
-    if (unknown >= 0) return this.#unknownField(unknown);
+    const named = this.#named;
+    const naming = nameValues(named, values, callSite);
+    if (naming >= 0) return this.#unknownField(naming);
     const bytes = totalBytes(named);
     if (bytes > this.#limits.maxSpanValueBytes) return this.#exceed("maxSpanValueBytes", bytes);
 
@@ -328,16 +330,17 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     span.metadataId = metadataId;
     span.parentId = parentId;
     span.refCount = 1;
-    span.values = named;
+    span.values = named.copy();
     span.valueBytes = bytes;
     if (known === undefined) this.#spans.set(id, span);
-    if (!isLocal && callSite !== undefined) this.#createLocal(span, callSite, time);
+    this.#recent = span;
+    if (!isLocal && callSite !== undefined) this.#createLocal(span, callSite, naming, time);
     this.#events++;
   }
 
   followsFrom(id: Id, followsFrom: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#spans.get(id);
+    const span = this.#find(id);
     if (span === undefined) return this.#unknownSpan(id);
     const followed = this.#spans.get(followsFrom);
     if (followed === undefined) return this.#unknownSpan(followsFrom);
@@ -354,13 +357,13 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanEntered(id: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#spans.get(id);
+    const span = this.#find(id);
     if (span === undefined) return this.#unknownSpan(id);
     if (span.local === undefined) {
       const callSite = this.#callSites.get(span.metadataId);
       if (callSite === undefined) return this.#unknownMetadata(span.metadataId);
       if (span.parentId !== undefined && !this.#spans.has(span.parentId)) return this.#unknownSpan(span.parentId);
-      this.#createLocal(span, callSite, time);
+      this.#createLocal(span, callSite, Naming.mixed, time);
     }
     span.entered = true;
     this.#stack.push(span);
@@ -375,7 +378,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanExited(id: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#spans.get(id);
+    const span = this.#find(id);
     if (span === undefined) return this.#unknownSpan(id);
     span.entered = false;
     this.#stack.remove(span);
@@ -390,7 +393,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanCloned(id: Id, _time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#spans.get(id);
+    const span = this.#find(id);
     if (!span?.alive) return this.#unknownSpan(id);
     span.refCount++;
     this.#events++;
@@ -398,11 +401,12 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanDropped(id: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#spans.get(id);
+    const span = this.#find(id);
     if (!span?.alive) return this.#unknownSpan(id);
     this.#events++;
     if (--span.refCount > 0) return;
     this.#spans.delete(id);
+    this.#recent = undefined;
     this.#stack.remove(span);
     if (span.local === undefined) return;
     try {
@@ -414,18 +418,18 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   valuesRecorded(id: Id, values: ValueColumns, time: EventTime): void {
     if (this.#isClosed() || this.#tooMany(values)) return;
-    const span = this.#spans.get(id);
+    const span = this.#find(id);
     if (!span?.alive) return this.#unknownSpan(id);
     const callSite = this.#callSites.get(span.metadataId);
     if (span.local !== undefined && callSite === undefined) return this.#unknownMetadata(span.metadataId);
     const named = this.#named;
-    const unknown = nameValues(named, values, callSite);
-    if (unknown >= 0) return this.#unknownField(unknown);
+    const naming = nameValues(named, values, callSite);
+    if (naming >= 0) return this.#unknownField(naming);
     if (!this.#merge(span, named)) return;
     this.#events++;
     if (span.local === undefined || callSite === undefined) return;
     try {
-      this.#relay.record(span.local, declaredValues(named, callSite, this.#declared), time);
+      this.#relay.record(span.local, this.#declaredBy(callSite, named, naming), time);
     } catch (error) {
       this.#relayFailed(error);
     }
@@ -438,8 +442,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     const explicit = parent === undefined ? undefined : this.#spans.get(parent);
     if (parent !== undefined && explicit === undefined) return this.#unknownSpan(parent);
     const named = this.#named;
-    const unknown = nameValues(named, values, callSite);
-    if (unknown >= 0) return this.#unknownField(unknown);
+    const naming = nameValues(named, values, callSite);
+    if (naming >= 0) return this.#unknownField(naming);
     const owner = explicit ?? this.#stack.innermost;
     if (owner !== undefined) {
       if (owner.events >= this.#limits.maxEventsPerSpan) return this.#exceed("maxEventsPerSpan", owner.events + 1);
@@ -447,11 +451,23 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     }
     this.#events++;
     try {
-      const declared = declaredValues(named, callSite, this.#declared);
+      const declared = this.#declaredBy(callSite, named, naming);
       this.#relay.event(callSite, declared, this.#parentOf(explicit), time);
     } catch (error) {
       this.#relayFailed(error);
     }
+  }
+
+  #find(id: Id): SpanState<Span> | undefined {
+    const recent = this.#recent;
+    if (recent !== undefined && recent.id === id) return recent;
+    const span = this.#spans.get(id);
+    this.#recent = span;
+    return span;
+  }
+
+  #declaredBy(callSite: CallSite, values: TracedValues, naming: number): TracedValues {
+    return naming === Naming.declared ? values : declaredValues(values, callSite, this.#declared);
   }
 
   /** Lost parents count as contextual, as in the crate. */
@@ -462,10 +478,10 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     return this.#parent;
   }
 
-  #createLocal(span: SpanState<Span>, callSite: CallSite, time: EventTime): void {
+  #createLocal(span: SpanState<Span>, callSite: CallSite, naming: number, time: EventTime): void {
     const parent = span.parentId === undefined ? undefined : this.#spans.get(span.parentId);
     try {
-      const declared = declaredValues(span.values, callSite, this.#declared);
+      const declared = this.#declaredBy(callSite, span.values, naming);
       span.local = this.#relay.newSpan(callSite, span.id, declared, this.#parentOf(parent), time);
     } catch (error) {
       this.#relayFailed(error);
