@@ -312,7 +312,8 @@ class ProtobufEncoder implements BatchEncoder {
     const at = (time ?? Number.NaN) + this.#origin;
     if (Number.isSafeInteger(at)) {
       byte(w, 0x08);
-      zigzag(w, at - this.#last);
+      const delta = at - this.#last;
+      zigzag(w, Number.isSafeInteger(delta) ? delta : BigInt(at) - BigInt(this.#last));
       this.#last = at;
     }
     return start;
