@@ -28,7 +28,9 @@ export type TunnelErrorCode =
   /** The other side of a transport is gone. */
   | "transport_closed"
   /** A transport could not deliver. */
-  | "transport_failed";
+  | "transport_failed"
+  /** The guest of a sandbox is in a run with another receiver. */
+  | "guest_busy";
 
 /** Base of every error that spanduct reports. `message` is `[code] reason`. */
 export class TunnelError extends Error {

@@ -1,0 +1,81 @@
+import { DecodeError, TunnelError } from "@spanduct/protocol";
+import type { TracingEventReceiver } from "@spanduct/receiver";
+import { commit, type Outcome, rollBack } from "./outcome.ts";
+
+/** How the host half of a guest that shares the host's thread is set up. */
+export interface GuestOptions {
+  /** Told about calls of the narrow function that reached no receiver, see `GuestStats.ignored`. Must not throw. */
+  readonly onError?: (error: TunnelError) => void;
+}
+
+/** Counts of a host half since it was made. What receivers refused is in their own `stats`. */
+export interface GuestStats {
+  /** Calls of the narrow function that were no batch ("malformed"), or came outside of a run ("receiver_closed"). */
+  readonly ignored: number;
+}
+
+/** What the host asks of its guest. Must not throw. */
+export interface Turns {
+  /** A run begins. @param word control word to begin with */
+  begin?(word: number): void;
+  /** A run ends: deliver what is batched. */
+  end(): void;
+}
+
+/** Directs what one guest sends to the receiver of the run at hand. */
+export class GuestRuns {
+  readonly #onError: ((error: TunnelError) => void) | undefined;
+  readonly #turns: Turns;
+  #receiver: TracingEventReceiver | undefined;
+  #ignored = 0;
+
+  constructor(options: GuestOptions, turns: Turns) {
+    this.#onError = options.onError;
+    this.#turns = turns;
+  }
+
+  get stats(): GuestStats {
+    return { ignored: this.#ignored };
+  }
+
+  /** The narrow function. @returns the control word, or 0 which says nothing */
+  receiveBatch(bytes: Uint8Array): number {
+    if (this.#receiver !== undefined) return this.#receiver.receiveBatch(bytes);
+    return this.#ignore(new TunnelError("receiver_closed", `${bytes.length} bytes came outside of a run`));
+  }
+
+  /** The narrow function was called with something else. */
+  malformed(reason: string, offset: number, cause?: unknown): number {
+    return this.#ignore(new DecodeError("malformed", reason, offset, { cause }));
+  }
+
+  run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => Promise<T>): Promise<Outcome<T, Span>>;
+  run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T): Outcome<T, Span>;
+  run<T, Span>(
+    receiver: TracingEventReceiver<Span>,
+    action: () => T | Promise<T>,
+  ): Outcome<T, Span> | Promise<Outcome<T, Span>> {
+    if (this.#receiver !== undefined) throw new TunnelError("guest_busy", "the guest is in a run with another receiver");
+    this.#receiver = receiver as TracingEventReceiver;
+    this.#turns.begin?.(receiver.control());
+    const end = (settle: () => Outcome<T, Span>): Outcome<T, Span> => {
+      this.#turns.end();
+      this.#receiver = undefined;
+      return settle();
+    };
+    const failed = (error: unknown): Outcome<T, Span> => end(() => rollBack(receiver as TracingEventReceiver, error));
+    try {
+      const value = action();
+      if (value instanceof Promise) return value.then((value) => end(() => commit(receiver, value)), failed);
+      return end(() => commit(receiver, value));
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #ignore(error: TunnelError): number {
+    this.#ignored++;
+    this.#onError?.(error);
+    return 0;
+  }
+}

@@ -1,0 +1,52 @@
+import type { PersistedSpans, TracingEvent } from "@spanduct/protocol";
+import type { LocalSpans, TracingEventReceiver } from "@spanduct/receiver";
+import { TracingEventSender } from "@spanduct/sender";
+
+/** How a run of a guest ended. It is settled either way: its receiver is closed. */
+export type Outcome<T, Span = unknown> = Committed<T, Span> | RolledBack;
+
+/** The guest came to its end, and the receiver was persisted: what the guest did stands. */
+export interface Committed<T, Span = unknown> {
+  readonly kind: "committed";
+  /** What the guest's code returned. */
+  readonly value: T;
+  /** Spans that the guest still has open: go on with a new receiver made from them and `receiver.persistMetadata()`. */
+  readonly spans: PersistedSpans;
+  readonly localSpans: LocalSpans<Span>;
+}
+
+/** The guest threw, trapped or was stopped, and the receiver was disposed of: the spans it left open are rolled back. */
+export interface RolledBack {
+  readonly kind: "rolled_back";
+  /** What ended the guest. The trace has it too, as an event `exception` in the span that the guest was in. */
+  readonly error: unknown;
+}
+
+/** Persist the receiver. */
+export function commit<T, Span>(receiver: TracingEventReceiver<Span>, value: T): Outcome<T, Span> {
+  try {
+    return { kind: "committed", value, ...receiver.persist() };
+  } catch (error) {
+    // Only a receiver that somebody else has closed.
+    return { kind: "rolled_back", error };
+  }
+}
+
+/** Say in the trace what ended the guest, and dispose of the receiver. */
+export function rollBack(receiver: TracingEventReceiver, error: unknown): RolledBack {
+  const host = new TracingEventSender((event) => void receiver.tryReceive(asHost(event)), { target: "@spanduct/sandbox" });
+  host.control(receiver.control());
+  const exception = host.event({ name: "exception", level: "error", fields: ["error"] });
+  exception.emit({ error: error instanceof Error ? error : new Error(String(error)) });
+  receiver[Symbol.dispose]();
+  return { kind: "rolled_back", error };
+}
+
+/** Number of the host's own call site, one that guests do not come to by counting. */
+const HOST_CALL_SITE = 2n ** 64n - 1n;
+
+function asHost(event: TracingEvent): TracingEvent {
+  if ("new_call_site" in event) return { new_call_site: { ...event.new_call_site, id: HOST_CALL_SITE } };
+  if ("new_event" in event) return { new_event: { ...event.new_event, metadata_id: HOST_CALL_SITE } };
+  return event;
+}

@@ -1,0 +1,30 @@
+import * as api from "@spanduct/sender";
+
+/** The global `spanduct` of a traced QuickJS context: all of `@spanduct/sender`, and a sender that is connected. */
+export type SpanductGlobal = typeof api & { readonly tracing: api.TracingEventSender };
+
+/** What a context has in common with its host. */
+interface Realm {
+  /** The narrow function. Copies the batch. @returns the control word */
+  readonly __spanduct_send: (batch: ArrayBuffer) => number;
+  /** Milliseconds since the Unix epoch, with fractions. */
+  readonly __spanduct_now: () => number;
+  console?: api.ConsoleLike;
+}
+
+/** Connect the context that this runs in. */
+export function install(realm: Realm): void {
+  const { __spanduct_send: send, __spanduct_now: now } = realm;
+  const output = api.batches((batch) => send(batch.slice().buffer as ArrayBuffer));
+  const tracing = new api.TracingEventSender(output, { clock: api.millisecondClock(now) });
+
+  const silent = (): void => undefined;
+  realm.console ??= { error: silent, warn: silent, info: silent, log: silent, debug: silent, trace: silent };
+  api.captureConsole(tracing, realm.console);
+
+  const spanduct: SpanductGlobal = { ...api, tracing };
+  Object.defineProperty(realm, "spanduct", { value: Object.freeze(spanduct) });
+  // Called by the host.
+  Object.defineProperty(realm, "__spanduct_control", { value: (word: number) => tracing.control(word) });
+  Object.defineProperty(realm, "__spanduct_flush", { value: () => tracing.flush() });
+}

@@ -1,0 +1,113 @@
+import { TunnelError } from "@spanduct/protocol";
+import type { TracingEventReceiver } from "@spanduct/receiver";
+import type { QuickJSContext, QuickJSHandle, SuccessOrFail } from "quickjs-emscripten-core";
+import { type GuestOptions, GuestRuns, type GuestStats } from "../guest-runs.ts";
+import type { Outcome } from "../outcome.ts";
+import { GUEST_BUNDLE } from "./guest-bundle.js";
+
+/** How a context is traced. */
+export interface TraceQuickJSOptions extends GuestOptions {
+  /** The guest's time: milliseconds since the Unix epoch, with fractions. Default: the host's `performance`. */
+  readonly now?: () => number;
+}
+
+/** A context that can be run with a receiver. */
+export interface QuickJSGuest {
+  readonly stats: GuestStats;
+  /**
+   * Run guest code, with everything it traces going to `receiver`, and settle the receiver: a value commits; an error, also
+   * that of an interrupt or a limit, and an exception of `action` roll back. What the guest has batched is delivered first.
+   * A handle in the outcome is the caller's to dispose of.
+   *
+   * @param action calls the guest: `() => context.evalCode(code)`; for asynchronous code a promise, see `context.resolvePromise`
+   * @throws TunnelError "guest_busy": another run of this guest has not ended
+   */
+  run<T, Span>(
+    receiver: TracingEventReceiver<Span>,
+    action: () => Promise<SuccessOrFail<T, QuickJSHandle>>,
+  ): Promise<Outcome<T, Span>>;
+  run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => SuccessOrFail<T, QuickJSHandle>): Outcome<T, Span>;
+}
+
+/**
+ * Load the guest half into a context. Scripts then find the global `spanduct`, see `SpanductGlobal`; `console` is there, and
+ * what is written to it becomes events too. Numbers and copies of bytes are all that crosses, and nothing has to be disposed of.
+ *
+ * @throws TunnelError "transport_failed": the guest half does not load, for instance because the context is traced already
+ */
+export function traceQuickJS(context: QuickJSContext, options: TraceQuickJSOptions = {}): QuickJSGuest {
+  const { performance } = globalThis;
+  const { now = () => performance.timeOrigin + performance.now() } = options;
+  const runs = new GuestRuns(options, {
+    begin: (word) => callGuest(context, "__spanduct_control", context.newNumber(word)),
+    end: () => callGuest(context, "__spanduct_flush"),
+  });
+
+  define(context, "__spanduct_now", () => context.newNumber(now()));
+  define(context, "__spanduct_send", (batch) => context.newNumber(receive(context, batch, runs)));
+  const loaded = context.evalCode(GUEST_BUNDLE, "spanduct");
+  if (loaded.error !== undefined) {
+    const cause = hostError(context, loaded.error);
+    loaded.dispose();
+    throw new TunnelError("transport_failed", "the guest half does not load", { cause });
+  }
+  loaded.dispose();
+
+  const unwrap = <T>(result: SuccessOrFail<T, QuickJSHandle>): T => {
+    if (result.error === undefined) return result.value;
+    const error = hostError(context, result.error);
+    result.error.dispose();
+    throw error;
+  };
+  return {
+    get stats() {
+      return runs.stats;
+    },
+    run: (<T, Span>(receiver: TracingEventReceiver<Span>, action: () => SuccessOrFail<T, QuickJSHandle>): Outcome<T, Span> =>
+      runs.run(receiver, () => {
+        const result = action();
+        return result instanceof Promise ? result.then(unwrap) : unwrap(result);
+      }) as Outcome<T, Span>) as QuickJSGuest["run"],
+  };
+}
+
+/** Neither listed nor changeable, so that a script that tidies up does not cut the tunnel. */
+function define(context: QuickJSContext, name: string, call: (...args: QuickJSHandle[]) => QuickJSHandle): void {
+  context.newFunction(name, call).consume((value) => {
+    context.defineProp(context.global, name, { value, configurable: false, enumerable: false });
+  });
+}
+
+function receive(context: QuickJSContext, batch: QuickJSHandle | undefined, runs: GuestRuns): number {
+  let bytes: ReturnType<QuickJSContext["getArrayBuffer"]>;
+  try {
+    bytes = context.getArrayBuffer(batch as QuickJSHandle);
+  } catch (cause) {
+    return runs.malformed("not an ArrayBuffer", 0, cause);
+  }
+  // The receiver reads them where they are, in the memory of QuickJS.
+  return bytes.consume(({ value }) => runs.receiveBatch(value));
+}
+
+/** May be interrupted, or lack memory: then what was not delivered is lost, and the run ends the way it was about to end. */
+function callGuest(context: QuickJSContext, name: string, ...args: QuickJSHandle[]): void {
+  if (!context.alive) return;
+  context.getProp(context.global, name).consume((call) => context.callFunction(call, context.undefined, ...args).dispose());
+}
+
+const MAX_CAUSES = 16;
+
+/** What the guest threw, with its causes, as an error of the host's. */
+function hostError(context: QuickJSContext, thrown: QuickJSHandle, depth: number = MAX_CAUSES): Error {
+  if (context.typeof(thrown) !== "object" || context.sameValue(thrown, context.null)) return new Error(String(context.dump(thrown)));
+  const text = (key: string): string | undefined =>
+    context.getProp(thrown, key).consume((value) => (context.typeof(value) === "string" ? context.getString(value) : undefined));
+  const cause = context.getProp(thrown, "cause").consume((cause) => {
+    if (depth <= 1 || context.sameValue(cause, context.undefined)) return undefined;
+    return hostError(context, cause, depth - 1);
+  });
+  const error = new Error(text("message") ?? JSON.stringify(context.dump(thrown)), cause && { cause });
+  error.name = text("name") ?? "Error";
+  error.stack = `${error.name}: ${error.message}\n${text("stack") ?? ""}`.trimEnd();
+  return error;
+}

@@ -1,0 +1,32 @@
+import process from "node:process";
+import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { batches, captureConsole, performanceClock, type SenderOptions, TracingEventSender } from "@spanduct/sender";
+import { messagePortSender } from "@spanduct/transport/message-port";
+import type { WorkerLink } from "./link.ts";
+
+/** How a worker connects to its host. */
+export interface ConnectOptions extends Pick<SenderOptions, "target" | "maxLevel"> {
+  /** Whether what is written to `console` becomes events too. Default false. */
+  readonly captureConsole?: boolean;
+}
+
+/**
+ * The sender of this worker; the same one at every call, with the options of the first. Its clock is `performance`, and it
+ * delivers what is batched when the worker exits, also by `process.exit`. In a thread that no `traceWorker` has started, a
+ * sender that is off.
+ */
+export function connect(options: ConnectOptions = {}): TracingEventSender {
+  const link = (workerData as { readonly spanduct?: WorkerLink } | null)?.spanduct;
+  if (link === undefined) return new TracingEventSender(() => undefined, { maxLevel: "off" });
+  link.sender ??= open(link, options);
+  return link.sender;
+}
+
+function open({ port, control }: WorkerLink, options: ConnectOptions): TracingEventSender {
+  const { send } = messagePortSender(port, { poll: () => receiveMessageOnPort(port) });
+  const sender = new TracingEventSender(batches(send), { clock: performanceClock(performance), ...options });
+  sender.control(control);
+  process.on("exit", () => sender.flush());
+  if (options.captureConsole === true) captureConsole(sender, console);
+  return sender;
+}

@@ -1,0 +1,12 @@
+import type { MessagePort } from "node:worker_threads";
+import type { TracingEventSender } from "@spanduct/sender";
+
+/** What the host puts into the guest's `workerData` under the key `spanduct`. */
+export interface WorkerLink {
+  /** The guest's end of the tunnel. */
+  readonly port: MessagePort;
+  /** Control word to begin with. */
+  readonly control: number;
+  /** The guest's sender, once somebody asked for it. */
+  sender?: TracingEventSender;
+}

@@ -1,0 +1,25 @@
+/**
+ * Bundles the guest half of `@spanduct/sandbox/quickjs`, which has to be one script, into a module that exports it as text.
+ * Part of the build, after tsc.
+ *
+ *     node scripts/bundle-guest.ts
+ */
+import { writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { build } from "esbuild";
+
+const folder = resolve(import.meta.dirname, "../packages/sandbox/dist/quickjs");
+const { outputFiles } = await build({
+  stdin: { contents: 'import { install } from "./guest.js"; install(globalThis);', resolveDir: folder },
+  bundle: true,
+  minify: true,
+  // Names of classes are what guests see in errors.
+  keepNames: true,
+  format: "iife",
+  target: "es2022",
+  platform: "neutral",
+  write: false,
+});
+const [bundle] = outputFiles;
+if (bundle === undefined) throw new Error("esbuild wrote nothing");
+writeFileSync(join(folder, "guest-bundle.js"), `export const GUEST_BUNDLE = ${JSON.stringify(bundle.text)};\n`);
