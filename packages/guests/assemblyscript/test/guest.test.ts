@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BatchEncoder, controlWord, DEFAULT_LIMITS, type TracedError, TracedValues, ValueKind } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
-import asc from "assemblyscript/asc";
-import { beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 
 /** What the tests use of the global `WebAssembly`, which only TypeScript's DOM library describes. */
 const {
@@ -29,33 +30,26 @@ interface WasmMemory {
 }
 
 const FOLDER = fileURLToPath(new URL("..", import.meta.url));
-const TRACE_ABORT = "/assembly/index/traceAbort";
+const COMPILER = join(FOLDER, "node_modules/assemblyscript/bin/asc.js");
+const TRACE_ABORT = "assembly/index/traceAbort";
 
-/** Compiles with the simplest runtime, in which every allocation shows. @param read finds sources by path, from `FOLDER` */
-async function compile(entry: string, abort: string, read: (path: string) => string | null): Promise<WasmModule> {
-  let binary: string | Uint8Array | undefined;
-  const options = ["--optimize", "--runtime", "stub", "--use", `abort=${abort}`];
-  const { error, stderr } = await asc.main([entry, "--outFile", "guest.wasm", ...options], {
-    readFile: read,
-    writeFile(_name, contents) {
-      binary = contents;
-    },
-    listFiles: () => [],
-  });
-  expect(`${error ?? ""}${stderr.toString()}`).toBe("");
-  return compileWasm(binary as Uint8Array);
+/** Compiles with the simplest runtime, in which every allocation shows. Paths are relative to `folder`. */
+async function compile(folder: string, entry: string, abort: string): Promise<WasmModule> {
+  const binary = join(scratch, "guest.wasm");
+  const options = ["--outFile", binary, "--optimize", "--runtime", "stub", "--use", `abort=${abort}`];
+  const { stderr } = spawnSync(process.execPath, [COMPILER, entry, ...options], { cwd: folder, encoding: "utf8" });
+  expect(stderr).toBe("");
+  return compileWasm(readFileSync(binary));
 }
 
-function source(path: string): string | null {
-  const file = join(FOLDER, path);
-  return existsSync(file) ? readFileSync(file, "utf8") : null;
-}
-
+const scratch = mkdtempSync(join(tmpdir(), "guest-"));
 let guestModule: WasmModule;
 
 beforeAll(async () => {
-  guestModule = await compile("test/assembly/guest.ts", TRACE_ABORT.slice(1), source);
+  guestModule = await compile(FOLDER, "test/assembly/guest.ts", TRACE_ABORT);
 }, 60_000);
+
+afterAll(() => rmSync(scratch, { recursive: true }));
 
 type Guest = Record<string, (...parameters: (number | bigint | undefined)[]) => number | bigint | undefined>;
 
@@ -399,11 +393,11 @@ it("imports: the narrow function, and the clock where it is used", () => {
 it("README: its guest compiles as an installed package and its trace arrives", async () => {
   const readme = readFileSync(join(FOLDER, "README.md"), "utf8");
   const guest = /```ts\n\/\/ assembly\/guest\.ts\n(.*?)```/s.exec(readme)?.[1] as string;
-  const installed = "node_modules/@spanduct/guest-assemblyscript/";
-  const module = await compile("assembly/guest.ts", `~lib/@spanduct/guest-assemblyscript${TRACE_ABORT}`, (path) => {
-    if (path === "assembly/guest.ts") return guest;
-    return path.startsWith(installed) ? source(path.slice(installed.length)) : null;
-  });
+  const project = join(scratch, "project");
+  for (const folder of ["assembly", "node_modules/@spanduct"]) mkdirSync(join(project, folder), { recursive: true });
+  symlinkSync(FOLDER, join(project, "node_modules/@spanduct/guest-assemblyscript"));
+  writeFileSync(join(project, "assembly/guest.ts"), guest);
+  const module = await compile(project, "assembly/guest.ts", `~lib/@spanduct/guest-assemblyscript/${TRACE_ABORT}`);
   const { guest: sums, batches } = start({ module, now: () => 42n });
   const memory = sums["memory"] as unknown as WasmMemory;
   memory.grow(1);
