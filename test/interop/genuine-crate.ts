@@ -22,7 +22,7 @@ const MAX_OUTPUT_BYTES = 1 << 28;
 export function buildGenuineCrate(): GenuineCrate | { readonly unavailable: string } {
   const fetched = cargo("fetch", "--locked");
   if (fetched.error !== undefined) return { unavailable: `cargo does not run here: ${fetched.error.message}` };
-  if (fetched.status !== 0) return { unavailable: `cargo fetch failed: ${fetched.stderr.trim().split("\n").at(-1)}` };
+  if (fetched.status !== 0) return { unavailable: `cargo fetch --locked failed: ${reason(fetched.stderr)}` };
   const built = cargo("build", "--locked", "--offline", "--quiet");
   if (built.status !== 0) throw new Error(`cargo build failed:\n${built.stderr}`);
   return {
@@ -35,6 +35,13 @@ function cargo(...parameters: string[]): { status: number | null; stderr: string
   // Its own folder for what is built, whatever the user has set.
   const env = { ...process.env, CARGO_TARGET_DIR: join(FOLDER, "target") };
   return spawnSync("cargo", parameters, { cwd: FOLDER, encoding: "utf8", env, timeout: FETCH_TIMEOUT_MS });
+}
+
+/** What went wrong, and at the root of it. */
+function reason(stderr: string): string {
+  const error = /^error:? .*$/m.exec(stderr)?.[0] ?? "no reason given";
+  const [, cause] = /\n *Caused by:\n(?:.*\n)*? *(\S.*)\n*$/.exec(stderr) ?? [];
+  return cause === undefined ? error : `${error}; ${cause}`;
 }
 
 function run(command: string, parameters: readonly string[], input: string): string[] {

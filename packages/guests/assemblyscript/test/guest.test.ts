@@ -404,6 +404,7 @@ it("README: its guest compiles as an installed package and its trace arrives", a
   const numbers = memory.buffer.byteLength - 12;
   new Int32Array(memory.buffer, numbers, 3).set([40, -1, 3]);
   expect(sums["sum"]?.(numbers, 3)).toBe(42n);
+  sums["spanduct_flush"]?.();
 
   const expected = protobuf.createEncoder();
   expected.batch({ version: 1, clock: "wall", baseTimeUnixNano: 42n, sequence: 0, droppedEvents: 0 });
