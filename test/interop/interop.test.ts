@@ -14,7 +14,7 @@ const VECTORS = resolve(import.meta.dirname, "../vectors");
 const built = buildGenuineCrate();
 const unavailable = "unavailable" in built ? built.unavailable : undefined;
 const crate = built as GenuineCrate;
-if (unavailable !== undefined) console.warn(`SKIPPED: interop with the genuine tracing-tunnel crate, ${unavailable}`);
+if (unavailable !== undefined) process.stderr.write(`SKIPPED: interop with the genuine tracing-tunnel crate, ${unavailable}\n`);
 
 /** What `send` of `rust/src/send.rs` is called with. */
 const GENUINE_SCENARIOS = [
