@@ -154,6 +154,7 @@ export function followsFrom(span: Span, cause: Span): void {
 /** One place in the code that opens spans or emits events. Make it once, as a constant. */
 export abstract class CallSite {
   readonly id: u64 = ++lastSite;
+  /** Of its last announcement. */
   epoch: u32 = 0;
 
   /**
@@ -170,6 +171,7 @@ export abstract class CallSite {
     readonly line: u32 = 0,
   ) {}
 
+  /** As on the wire: 1 for spans, 2 for events. */
   abstract kind(): u32;
 
   /** Whether the host wants what comes from here: ask before computing values that cost something. */
@@ -177,6 +179,7 @@ export abstract class CallSite {
     return <i32>this.level <= maxLevel;
   }
 
+  /** Tell the host what it is; comes by itself before its first use. */
   announce(): void {
     wire.beginEvent(0x12, false, 0);
     writeId(0x08, this.id);
