@@ -70,7 +70,16 @@ export class TracedValues extends ValueList {
   /** The same values in columns of their own, for who keeps them. */
   copy(): TracedValues {
     const { size } = this;
-    const copy = new TracedValues(this.keys.slice(0, size), this.kinds.slice(0, size), this.raws.slice(0, size));
+    const keys = new Array<number | string>(size);
+    const kinds = new Array<ValueKind>(size);
+    const raws = new Array<RawValue>(size);
+    // Several times as fast as `slice` for the few values that a record has.
+    for (let i = 0; i < size; i++) {
+      keys[i] = this.keys[i] as number | string;
+      kinds[i] = this.kinds[i] as ValueKind;
+      raws[i] = this.raws[i] as RawValue;
+    }
+    const copy = new TracedValues(keys, kinds, raws);
     copy.fields = this.fields;
     return copy;
   }

@@ -1,41 +1,61 @@
-import { type RawValue, type TracedError, type TracedValues, type ValueColumns, ValueKind } from "@spanduct/protocol";
+import { type RawValue, type TracedError, TracedValues, type ValueColumns, ValueKind } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
 
 const FIXED_BYTES = 16;
 
-/** What `nameValues` found. */
-export const Naming = {
-  /** The call site declares every name. */
-  declared: -1,
-  /** Some name may be one that the call site does not declare. */
-  mixed: -2,
-} as const;
+/** The values of the event at hand, keyed by name. */
+export class NamedValues extends TracedValues {
+  /** What keeping them costs, in bytes. */
+  bytes = 0;
+  /** Whether the call site is known to declare every name. */
+  allDeclared = false;
 
-/**
- * Fill `into` with `values` keyed by name. Numeric keys index `values.fields` where the writer knew them, else the call site's.
- *
- * @returns a `Naming`, or the first index that is out of range
- */
-export function nameValues(into: TracedValues, values: ValueColumns, callSite: CallSite | undefined): number {
-  const { keys, kinds, raws, size } = values;
-  const own = values.fields.length > 0;
-  const fields = own ? values.fields : callSite === undefined ? values.fields : callSite.data.fields;
-  // What a decoder gives: indices, each once, of names that differ.
-  let plain = !own && callSite?.distinct === true;
-  into.clear();
-  for (let i = 0; i < size; i++) {
-    const key = keys[i] as number | string;
-    if (typeof key === "number") {
-      const name = fields[key];
-      if (name === undefined) return key;
-      if (plain) into.push(name, kinds[i] as ValueKind, raws[i] as RawValue);
-      else into.set(name, kinds[i] as ValueKind, raws[i] as RawValue);
-    } else {
-      plain = false;
-      into.set(key, kinds[i] as ValueKind, raws[i] as RawValue);
+  /**
+   * Take over `values`. Numeric keys index `values.fields` where the writer knew them, else the call site's.
+   *
+   * @returns the first index that is out of range, or -1
+   */
+  fill(values: ValueColumns, callSite: CallSite | undefined): number {
+    const { keys, kinds, raws, size } = values;
+    this.clear();
+    if (callSite !== undefined && callSite.distinct && values.fields.length === 0) {
+      const { fields } = callSite.data;
+      // What a decoder gives: indices, each once, of names that differ.
+      let bytes = 0;
+      let i = 0;
+      for (; i < size; i++) {
+        const key = keys[i] as number | string;
+        if (typeof key !== "number") break;
+        const name = fields[key];
+        if (name === undefined) return key;
+        const kind = kinds[i] as ValueKind;
+        const raw = raws[i] as RawValue;
+        this.push(name, kind, raw);
+        bytes += valueBytes(kind, raw);
+      }
+      if (i === size) {
+        this.bytes = bytes;
+        this.allDeclared = true;
+        return -1;
+      }
+      this.clear();
     }
+    return this.#fillMixed(values, callSite);
   }
-  return plain ? Naming.declared : Naming.mixed;
+
+  #fillMixed(values: ValueColumns, callSite: CallSite | undefined): number {
+    const { keys, kinds, raws, size } = values;
+    const fields = values.fields.length > 0 ? values.fields : (callSite?.data.fields ?? values.fields);
+    for (let i = 0; i < size; i++) {
+      const key = keys[i] as number | string;
+      const name = typeof key === "number" ? fields[key] : key;
+      if (name === undefined) return key as number;
+      this.set(name, kinds[i] as ValueKind, raws[i] as RawValue);
+    }
+    this.bytes = totalBytes(this);
+    this.allDeclared = false;
+    return -1;
+  }
 }
 
 /** Those of `values` that the call site declares: `values` itself when that is all, else in `scratch`. */
@@ -52,11 +72,10 @@ export function declaredValues(values: TracedValues, callSite: CallSite, scratch
   return scratch;
 }
 
-/** What keeping the value at `position` costs, in bytes: strings as UTF-16, 16 for anything else. */
-export function valueBytes(values: TracedValues, position: number): number {
-  const raw = values.raws[position] as RawValue;
+/** What keeping a value costs, in bytes: strings as UTF-16, 16 for anything else. */
+export function valueBytes(kind: ValueKind, raw: RawValue): number {
   if (typeof raw === "string") return FIXED_BYTES + 2 * raw.length;
-  if (values.kinds[position] !== ValueKind.error) return FIXED_BYTES;
+  if (kind !== ValueKind.error) return FIXED_BYTES;
   let bytes = 0;
   for (let link: TracedError | null = raw as TracedError; link !== null; link = link.source) {
     bytes += FIXED_BYTES + 2 * (link.message.length + (link.type?.length ?? 0) + (link.stack?.length ?? 0));
@@ -65,8 +84,8 @@ export function valueBytes(values: TracedValues, position: number): number {
 }
 
 /** What keeping all of `values` costs, in bytes. */
-export function totalBytes(values: TracedValues): number {
+export function totalBytes({ kinds, raws, size }: ValueColumns): number {
   let bytes = 0;
-  for (let i = 0; i < values.size; i++) bytes += valueBytes(values, i);
+  for (let i = 0; i < size; i++) bytes += valueBytes(kinds[i] as ValueKind, raws[i] as RawValue);
   return bytes;
 }

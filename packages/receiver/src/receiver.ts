@@ -26,11 +26,12 @@ import {
 } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { type CallSite, MetadataArena } from "./arena.ts";
-import { declaredValues, Naming, nameValues, totalBytes, valueBytes } from "./named-values.ts";
+import { declaredValues, NamedValues, valueBytes } from "./named-values.ts";
 import type { Loss, Relay } from "./relay.ts";
 import { SequenceTracker } from "./sequence.ts";
 import { readMetadata, readSpans, writeSpans } from "./snapshot.ts";
 import { SpanStack, SpanState } from "./span-state.ts";
+import { SpanTable } from "./span-table.ts";
 
 /** After so many refusals in one batch the rest are counted, but no errors are built for them. */
 const MAX_ERRORS_PER_BATCH = 16;
@@ -89,14 +90,12 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   readonly #onError: ((error: TunnelError) => void) | undefined;
 
   readonly #callSites: Map<Id, CallSite> = new Map();
-  readonly #spans: Map<Id, SpanState<Span>> = new Map();
+  readonly #spans: SpanTable<Span> = new SpanTable();
   readonly #stack: SpanStack<Span> = new SpanStack();
-  /** The span asked for last: most events are about the one before. */
-  #recent: SpanState<Span> | undefined;
   readonly #sequence: SequenceTracker;
 
   /** Values of the event at hand, by name. */
-  readonly #named: TracedValues = new TracedValues();
+  readonly #named: NamedValues = new NamedValues();
   readonly #declared: TracedValues = new TracedValues();
   readonly #parent: { span: Span | undefined; explicit: boolean } = { span: undefined, explicit: false };
 
@@ -140,7 +139,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     for (const [id, data] of callSites) this.newCallSite(id, data, undefined);
     this.#events = 0;
     for (const { state, saved } of opened) {
-      this.#spans.set(state.id, state);
+      this.#spans.add(state);
       this.#restoreLocal(state, saved);
     }
     for (const { state, entered } of opened) if (entered > 0) this.#stack.push(state);
@@ -313,16 +312,15 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     // A span that is there already is not made again, so nothing is asked about it.
     if (!isLocal) {
       if (callSite === undefined) return this.#unknownMetadata(metadataId);
-      if (parentId !== undefined && !this.#spans.has(parentId)) return this.#unknownSpan(parentId);
+      if (parentId !== undefined && this.#spans.get(parentId) === undefined) return this.#unknownSpan(parentId);
     }
     if (known === undefined && this.#spans.size >= this.#limits.maxLiveSpans) {
       return this.#exceed("maxLiveSpans", this.#spans.size + 1);
     }
     const named = this.#named;
-    const naming = nameValues(named, values, callSite);
-    if (naming >= 0) return this.#unknownField(naming);
-    const bytes = totalBytes(named);
-    if (bytes > this.#limits.maxSpanValueBytes) return this.#exceed("maxSpanValueBytes", bytes);
+    const unknown = named.fill(values, callSite);
+    if (unknown >= 0) return this.#unknownField(unknown);
+    if (named.bytes > this.#limits.maxSpanValueBytes) return this.#exceed("maxSpanValueBytes", named.bytes);
 
     const span = known ?? new SpanState<Span>(id);
     span.alive = true;
@@ -331,16 +329,15 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     span.parentId = parentId;
     span.refCount = 1;
     span.values = named.copy();
-    span.valueBytes = bytes;
-    if (known === undefined) this.#spans.set(id, span);
-    this.#recent = span;
-    if (!isLocal && callSite !== undefined) this.#createLocal(span, callSite, naming, time);
+    span.valueBytes = named.bytes;
+    if (known === undefined) this.#spans.add(span);
+    if (!isLocal && callSite !== undefined) this.#createLocal(span, callSite, named.allDeclared, time);
     this.#events++;
   }
 
   followsFrom(id: Id, followsFrom: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#find(id);
+    const span = this.#spans.get(id);
     if (span === undefined) return this.#unknownSpan(id);
     const followed = this.#spans.get(followsFrom);
     if (followed === undefined) return this.#unknownSpan(followsFrom);
@@ -357,13 +354,13 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanEntered(id: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#find(id);
+    const span = this.#spans.get(id);
     if (span === undefined) return this.#unknownSpan(id);
     if (span.local === undefined) {
       const callSite = this.#callSites.get(span.metadataId);
       if (callSite === undefined) return this.#unknownMetadata(span.metadataId);
-      if (span.parentId !== undefined && !this.#spans.has(span.parentId)) return this.#unknownSpan(span.parentId);
-      this.#createLocal(span, callSite, Naming.mixed, time);
+      if (span.parentId !== undefined && this.#spans.get(span.parentId) === undefined) return this.#unknownSpan(span.parentId);
+      this.#createLocal(span, callSite, false, time);
     }
     span.entered = true;
     this.#stack.push(span);
@@ -378,7 +375,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanExited(id: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#find(id);
+    const span = this.#spans.get(id);
     if (span === undefined) return this.#unknownSpan(id);
     span.entered = false;
     this.#stack.remove(span);
@@ -393,7 +390,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanCloned(id: Id, _time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#find(id);
+    const span = this.#spans.get(id);
     if (!span?.alive) return this.#unknownSpan(id);
     span.refCount++;
     this.#events++;
@@ -401,12 +398,11 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   spanDropped(id: Id, time: EventTime): void {
     if (this.#isClosed()) return;
-    const span = this.#find(id);
+    const span = this.#spans.get(id);
     if (!span?.alive) return this.#unknownSpan(id);
     this.#events++;
     if (--span.refCount > 0) return;
-    this.#spans.delete(id);
-    this.#recent = undefined;
+    this.#spans.delete(span);
     this.#stack.remove(span);
     if (span.local === undefined) return;
     try {
@@ -418,18 +414,18 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   valuesRecorded(id: Id, values: ValueColumns, time: EventTime): void {
     if (this.#isClosed() || this.#tooMany(values)) return;
-    const span = this.#find(id);
+    const span = this.#spans.get(id);
     if (!span?.alive) return this.#unknownSpan(id);
     const callSite = this.#callSites.get(span.metadataId);
     if (span.local !== undefined && callSite === undefined) return this.#unknownMetadata(span.metadataId);
     const named = this.#named;
-    const naming = nameValues(named, values, callSite);
-    if (naming >= 0) return this.#unknownField(naming);
+    const unknown = named.fill(values, callSite);
+    if (unknown >= 0) return this.#unknownField(unknown);
     if (!this.#merge(span, named)) return;
     this.#events++;
     if (span.local === undefined || callSite === undefined) return;
     try {
-      this.#relay.record(span.local, this.#declaredBy(callSite, named, naming), time);
+      this.#relay.record(span.local, this.#declaredBy(callSite, named, named.allDeclared), time);
     } catch (error) {
       this.#relayFailed(error);
     }
@@ -442,8 +438,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     const explicit = parent === undefined ? undefined : this.#spans.get(parent);
     if (parent !== undefined && explicit === undefined) return this.#unknownSpan(parent);
     const named = this.#named;
-    const naming = nameValues(named, values, callSite);
-    if (naming >= 0) return this.#unknownField(naming);
+    const unknown = named.fill(values, callSite);
+    if (unknown >= 0) return this.#unknownField(unknown);
     const owner = explicit ?? this.#stack.innermost;
     if (owner !== undefined) {
       if (owner.events >= this.#limits.maxEventsPerSpan) return this.#exceed("maxEventsPerSpan", owner.events + 1);
@@ -451,23 +447,15 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     }
     this.#events++;
     try {
-      const declared = this.#declaredBy(callSite, named, naming);
+      const declared = this.#declaredBy(callSite, named, named.allDeclared);
       this.#relay.event(callSite, declared, this.#parentOf(explicit), time);
     } catch (error) {
       this.#relayFailed(error);
     }
   }
 
-  #find(id: Id): SpanState<Span> | undefined {
-    const recent = this.#recent;
-    if (recent !== undefined && recent.id === id) return recent;
-    const span = this.#spans.get(id);
-    this.#recent = span;
-    return span;
-  }
-
-  #declaredBy(callSite: CallSite, values: TracedValues, naming: number): TracedValues {
-    return naming === Naming.declared ? values : declaredValues(values, callSite, this.#declared);
+  #declaredBy(callSite: CallSite, values: TracedValues, allDeclared: boolean): TracedValues {
+    return allDeclared ? values : declaredValues(values, callSite, this.#declared);
   }
 
   /** Lost parents count as contextual, as in the crate. */
@@ -478,10 +466,10 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     return this.#parent;
   }
 
-  #createLocal(span: SpanState<Span>, callSite: CallSite, naming: number, time: EventTime): void {
+  #createLocal(span: SpanState<Span>, callSite: CallSite, allDeclared: boolean, time: EventTime): void {
     const parent = span.parentId === undefined ? undefined : this.#spans.get(span.parentId);
     try {
-      const declared = this.#declaredBy(callSite, span.values, naming);
+      const declared = this.#declaredBy(callSite, span.values, allDeclared);
       span.local = this.#relay.newSpan(callSite, span.id, declared, this.#parentOf(parent), time);
     } catch (error) {
       this.#relayFailed(error);
@@ -489,15 +477,14 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   }
 
   /** Add values to what a span has gathered, unless that breaks a budget. */
-  #merge(span: SpanState<Span>, named: TracedValues): boolean {
+  #merge(span: SpanState<Span>, named: NamedValues): boolean {
     const { maxValuesPerSpan, maxSpanValueBytes } = this.#limits;
-    let bytes = span.valueBytes;
+    let bytes = span.valueBytes + named.bytes;
     let count = span.values.size;
     for (let i = 0; i < named.size; i++) {
       const at = span.values.indexOf(named.keys[i] as string);
       if (at < 0) count++;
-      else bytes -= valueBytes(span.values, at);
-      bytes += valueBytes(named, i);
+      else bytes -= valueBytes(span.values.kinds[at] as ValueKind, span.values.raws[at] as RawValue);
     }
     if (count > maxValuesPerSpan && count > span.values.size) {
       this.#exceed("maxValuesPerSpan", count);

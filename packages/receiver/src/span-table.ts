@@ -1,0 +1,43 @@
+import type { Id } from "@spanduct/protocol";
+import type { SpanState } from "./span-state.ts";
+
+/**
+ * The spans of an execution by number, in the order they were opened. The newest stands outside of the map, because most spans
+ * close before another one opens and most events are about the newest.
+ */
+export class SpanTable<Span> {
+  readonly #older: Map<Id, SpanState<Span>> = new Map();
+  #newest: SpanState<Span> | undefined;
+
+  get size(): number {
+    return this.#older.size + (this.#newest === undefined ? 0 : 1);
+  }
+
+  get(id: Id): SpanState<Span> | undefined {
+    const newest = this.#newest;
+    return newest !== undefined && newest.id === id ? newest : this.#older.get(id);
+  }
+
+  /** @param span one whose number the table does not have */
+  add(span: SpanState<Span>): void {
+    this.#settle();
+    this.#newest = span;
+  }
+
+  delete(span: SpanState<Span>): void {
+    if (span === this.#newest) this.#newest = undefined;
+    else this.#older.delete(span.id);
+  }
+
+  /** Oldest first. */
+  values(): MapIterator<SpanState<Span>> {
+    this.#settle();
+    return this.#older.values();
+  }
+
+  #settle(): void {
+    if (this.#newest === undefined) return;
+    this.#older.set(this.#newest.id, this.#newest);
+    this.#newest = undefined;
+  }
+}
