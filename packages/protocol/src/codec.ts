@@ -2,6 +2,12 @@ import type { DecodeError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { EventSink } from "./sink.ts";
 
+/** Version of the wire forms that this build reads. */
+export const WIRE_VERSION = 1;
+
+/** After so many bad events the rest of a batch is not worth reading. */
+export const MAX_BAD_EVENTS = 64;
+
 /** Writes batches: `batch(header)`, events, `finish()`, again and again. */
 export interface BatchEncoder extends EventSink {
   /** Bytes of the batch so far. */

@@ -1,4 +1,4 @@
-import type { BatchDecoder } from "../codec.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, WIRE_VERSION } from "../codec.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, Id, TracingEvent } from "../event.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
@@ -10,9 +10,6 @@ import { Key, keySet } from "./keys.ts";
 import { CALL_SITE_KEYS, CALL_SITE_REQUIRED, CallSiteDraft, readValues } from "./parts.ts";
 import { JsonScanner } from "./scanner.ts";
 
-const VERSION = 1;
-/** After so many bad lines the rest of a batch is not worth reading. */
-const MAX_BAD_LINES = 64;
 const LINE_FEED = 0x0a;
 const NANOS = 1_000_000_000;
 
@@ -99,7 +96,7 @@ export class JsonDecoder implements BatchDecoder {
       } else {
         onError(error);
         if (error.code === "unsupported_version") break;
-        if (++bad === MAX_BAD_LINES) {
+        if (++bad === MAX_BAD_EVENTS) {
           onError(new DecodeError("malformed", `${bad} bad lines, the rest of the batch is skipped`, end));
           break;
         }
@@ -239,8 +236,8 @@ export class JsonDecoder implements BatchDecoder {
       }
     }
     scanner.require(HEADER.required, seen);
-    if (version !== VERSION) {
-      throw new DecodeError("unsupported_version", `wire version ${version}, this build reads ${VERSION}`, start);
+    if (version !== WIRE_VERSION) {
+      throw new DecodeError("unsupported_version", `wire version ${version}, this build reads ${WIRE_VERSION}`, start);
     }
     this.#header = { version, clock, baseTimeUnixNano, sequence, droppedEvents };
   }

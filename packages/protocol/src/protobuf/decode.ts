@@ -1,4 +1,5 @@
-import type { BatchDecoder } from "../codec.ts";
+import { ClockNumber, clockFromNumber } from "../clock.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, WIRE_VERSION } from "../codec.ts";
 import { type ErrorLink, nestErrors } from "../error-chain.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, Id, TracedError } from "../event.ts";
@@ -8,12 +9,8 @@ import type { BatchHeader, ClockDomain, EventSink, EventTime } from "../sink.ts"
 import { readUtf8 } from "../utf8.ts";
 import { canonicalInteger, TracedValues, ValueKind } from "../values.ts";
 
-const VERSION = 1;
-/** After so many bad events the rest of a batch is not worth reading. */
-const MAX_BAD_EVENTS = 64;
 /** Columns of values longer than this are not kept for the next batch. */
 const MAX_KEPT_VALUES = 1024;
-const CLOCKS: readonly ClockDomain[] = ["none", "wall", "frozen", "logical", "none"];
 const KINDS: readonly (CallSiteKind | undefined)[] = [undefined, "span", "event"];
 const NO_BYTES = new Uint8Array(0);
 const NO_VIEW = new DataView(NO_BYTES.buffer);
@@ -96,15 +93,15 @@ export class ProtobufDecoder implements BatchDecoder {
           break;
         }
         if (tag === 0x08) version = this.#u32();
-        else if (tag === 0x10) clock = CLOCKS[this.#u32()] ?? this.#fail("unknown clock domain", start);
+        else if (tag === 0x10) clock = clockFromNumber(this.#u32() || ClockNumber.none) ?? this.#fail("unknown clock domain", start);
         else if (tag === 0x19) baseTimeUnixNano = this.#fixed64(end);
         else if (tag === 0x20) sequence = this.#safe();
         else if (tag === 0x28) droppedEvents = this.#safe();
         else this.#skip(tag, end);
         this.#within(end);
       }
-      if (version !== VERSION) {
-        throw new DecodeError("unsupported_version", `wire version ${version}, this build reads ${VERSION}`, 0);
+      if (version !== WIRE_VERSION) {
+        throw new DecodeError("unsupported_version", `wire version ${version}, this build reads ${WIRE_VERSION}`, 0);
       }
     } catch (error) {
       onError(asDecodeError(error));

@@ -1,7 +1,8 @@
+import { ClockNumber } from "../clock.ts";
 import type { BatchEncoder } from "../codec.ts";
 import type { CallSiteData, Id, TracedError } from "../event.ts";
 import { LevelNumber } from "../level.ts";
-import type { BatchHeader, ClockDomain, EventTime } from "../sink.ts";
+import type { BatchHeader, EventTime } from "../sink.ts";
 import { writeUtf8 } from "../utf8.ts";
 import { canonicalInteger, type ValueColumns, ValueKind } from "../values.ts";
 
@@ -12,8 +13,6 @@ const SLACK = 64;
 const SHORT_TEXT = 42;
 
 const NO_VALUES: ValueColumns = { fields: [], keys: [], kinds: [], raws: [], size: 0 };
-
-const CLOCK: Readonly<Record<ClockDomain, number>> = { wall: 1, frozen: 2, logical: 3, none: 4 };
 
 /**
  * Writes batches in the protobuf form of `proto/spanduct/v1/tunnel.proto`. Tags are literals, `field << 3 | wire type` (0 varint,
@@ -224,7 +223,7 @@ class ProtobufEncoder implements BatchEncoder {
     this.#last = 0;
     this.#base = header.baseTimeUnixNano;
     id(w, 0x08, header.version);
-    id(w, 0x10, CLOCK[header.clock]);
+    id(w, 0x10, ClockNumber[header.clock]);
     byte(w, 0x19);
     w.view.setBigUint64(w.pos, this.#base, true);
     w.pos += 8;
