@@ -20,40 +20,30 @@ export interface BatchOptions {
   readonly encoder?: BatchEncoder;
 }
 
-/** Events as batches of bytes. What `send` throws costs that batch, which is counted and reported with the next one. */
+/** Events as batches of bytes. What `send` throws costs that batch; its events are counted, and reported with the next one. */
 export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutput {
   const { maxBytes = 16_384, maxEvents = 512, encoder = createProtobufEncoder() } = options;
   let begun = false;
   let sequence = 0;
-  let lost = 0;
-  /** The host reads the encoder's memory: what is traced meanwhile, by `send` itself, is lost. */
-  let sending = false;
 
-  function flush(): number | undefined {
-    if (!begun || sending) return undefined;
+  const flush: SenderOutput["flush"] = () => {
+    if (!begun) return undefined;
+    // Whether a batch whose `send` throws was received nobody knows; its number is not given to another.
+    sequence++;
+    const answer = send(encoder.finish());
     begun = false;
-    sending = true;
-    try {
-      return send(encoder.finish()) ?? undefined;
-    } catch {
-      lost += encoder.eventCount;
-      return undefined;
-    } finally {
-      sequence++;
-      sending = false;
-    }
-  }
+    return answer;
+  };
 
   return {
     open(clock, dropped) {
-      if (sending) throw new Error("traced while sending");
       if (!begun) {
         encoder.batch({
           version: 1,
           clock: clock?.domain ?? "none",
           baseTimeUnixNano: clock?.start() ?? 0n,
           sequence,
-          droppedEvents: dropped + lost,
+          droppedEvents: dropped,
         });
         begun = true;
       }

@@ -45,27 +45,31 @@ const MAX_TEXT = 20_000;
 const MAX_CAUSES = 16;
 const UNREADABLE = "[unreadable]";
 
-/** Add `value` under `key`. */
-export function addValue(values: ValueList, key: number | string, value: Value): void {
-  switch (typeof value) {
-    case "string":
-      return values.push(key, ValueKind.string, cut(value));
-    case "number":
-      if (Number.isSafeInteger(value) && !Object.is(value, -0)) return values.push(key, ValueKind.int, value);
-      return values.push(key, ValueKind.float, value);
-    case "boolean":
-      return values.push(key, ValueKind.bool, value);
-    case "bigint":
-      if (value >= -MAX_I128 - 1n && value <= MAX_I128) return values.push(key, ValueKind.int, canonical(value));
-      if (value > 0n && value <= MAX_U128) return values.push(key, ValueKind.uInt, value);
-      return values.push(key, ValueKind.object, cut(String(value)));
-    case "undefined":
-      return;
+/** Add the property `name` of `from` under `key`. Never throws, even where reading it does. */
+export function addValue(values: ValueList, key: number, from: object, name: string): void {
+  try {
+    const value = (from as { readonly [name: string]: Value })[name];
+    switch (typeof value) {
+      case "string":
+        return values.push(key, ValueKind.string, cut(value));
+      case "number":
+        if (Number.isSafeInteger(value) && !Object.is(value, -0)) return values.push(key, ValueKind.int, value);
+        return values.push(key, ValueKind.float, value);
+      case "boolean":
+        return values.push(key, ValueKind.bool, value);
+      case "bigint":
+        if (value >= -MAX_I128 - 1n && value <= MAX_I128) return values.push(key, ValueKind.int, canonical(value));
+        if (value > 0n && value <= MAX_U128) return values.push(key, ValueKind.uInt, value);
+        return values.push(key, ValueKind.object, cut(String(value)));
+    }
+    // What every object inherits (`constructor`, `__proto__`) is no value; none of it is primitive.
+    if (value === undefined || value === null || !Object.hasOwn(from, name)) return;
+    if (value instanceof Typed) return values.push(key, value.kind, value.raw);
+    if (isError(value)) return values.push(key, ValueKind.error, tracedError(value, MAX_CAUSES));
+    values.push(key, ValueKind.object, debugText(value));
+  } catch {
+    values.push(key, ValueKind.object, UNREADABLE);
   }
-  if (value === null) return;
-  if (value instanceof Typed) return values.push(key, value.kind, value.raw);
-  if (isError(value)) return values.push(key, ValueKind.error, tracedError(value, MAX_CAUSES));
-  values.push(key, ValueKind.object, debugText(value));
 }
 
 function isError(value: unknown): value is Error {

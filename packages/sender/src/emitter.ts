@@ -23,16 +23,19 @@ export interface SiteState {
 }
 
 /**
- * What senders, call sites and spans write through. Nothing here throws: an event that cannot be made is counted in `dropped`.
+ * What senders, call sites and spans write through. Nothing here throws: an event that cannot be made or delivered is counted in
+ * `dropped`. So is what the output traces while it is at work.
  */
 export class Emitter {
   /** The most verbose level that is sent, 0 (off) to 5 (trace). */
   maxLevel: number;
-  /** Events that could not be made. */
+  clock: Clock | undefined;
   dropped = 0;
   readonly #output: SenderOutput;
-  readonly #clock: Clock | undefined;
-  readonly #values: ValueList = new ValueList();
+  /** For the values of the next event; gone while the application's getters run, which may trace too. */
+  #spare: ValueList | undefined;
+  /** Writes begun and not ended: above 0 it is the output that traces. */
+  #depth = 0;
   #lastSite = 0;
   #lastSpan = 0;
   /** Call sites announced under an earlier number are announced again before their next use. */
@@ -40,7 +43,7 @@ export class Emitter {
 
   constructor(output: SenderOutput, clock: Clock | undefined, maxLevel: number) {
     this.#output = output;
-    this.#clock = clock;
+    this.clock = clock;
     this.maxLevel = maxLevel;
   }
 
@@ -49,19 +52,19 @@ export class Emitter {
   }
 
   /**
+   * @param values by field name, or converted already
    * @param enter whether the span is entered at the same moment
    * @returns the number of the span, or `undefined` when it could not be opened
    */
   newSpan(site: SiteState, values: object | undefined, parentId: Id | undefined, enter: boolean): number | undefined {
-    if (!this.#fill(site, values)) return undefined;
-    const id = this.#lastSpan + 1;
+    const list = this.#convert(site, values);
     try {
       const sink = this.#open(site);
       const time = this.#now();
-      sink.newSpan(id, parentId, site.id, this.#values, time);
+      const id = ++this.#lastSpan;
+      sink.newSpan(id, parentId, site.id, list, time);
       if (enter) sink.spanEntered(id, time);
-      this.#lastSpan = id;
-      this.#delivered();
+      this.#done(list);
       return id;
     } catch {
       this.#failed();
@@ -70,20 +73,20 @@ export class Emitter {
   }
 
   newEvent(site: SiteState, values: object | undefined, parent: Id | undefined): void {
-    if (!this.#fill(site, values)) return;
+    const list = this.#convert(site, values);
     try {
-      this.#open(site).newEvent(site.id, parent, this.#values, this.#now());
-      this.#delivered();
+      this.#open(site).newEvent(site.id, parent, list, this.#now());
+      this.#done(list);
     } catch {
       this.#failed();
     }
   }
 
   record(site: SiteState, id: number, values: object): void {
-    if (!this.#fill(site, values)) return;
+    const list = this.#convert(site, values);
     try {
-      this.#open(site).valuesRecorded(id, this.#values, this.#now());
-      this.#delivered();
+      this.#open(site).valuesRecorded(id, list, this.#now());
+      this.#done(list);
     } catch {
       this.#failed();
     }
@@ -92,7 +95,7 @@ export class Emitter {
   followsFrom(id: number, followed: number): void {
     try {
       this.#open().followsFrom(id, followed, this.#now());
-      this.#delivered();
+      this.#done();
     } catch {
       this.#failed();
     }
@@ -101,7 +104,7 @@ export class Emitter {
   ofSpan(kind: "spanEntered" | "spanExited" | "spanCloned", id: number): void {
     try {
       this.#open()[kind](id, this.#now());
-      this.#delivered();
+      this.#done();
     } catch {
       this.#failed();
     }
@@ -114,15 +117,18 @@ export class Emitter {
       const time = this.#now();
       if (exit) sink.spanExited(id, time);
       sink.spanDropped(id, time);
-      this.#delivered();
+      this.#done();
     } catch {
       this.#failed();
     }
   }
 
   flush(): void {
+    if (this.#depth > 0) return;
+    this.#depth++;
     try {
       this.control(this.#output.flush());
+      this.#depth--;
     } catch {
       this.#failed();
     }
@@ -134,25 +140,22 @@ export class Emitter {
     if (controlAnnounce(word)) this.#epoch++;
   }
 
-  /** Convert `values`, by the fields of the call site. Application code (getters) runs here, before anything is written. */
-  #fill(site: SiteState, values: object | undefined): boolean {
+  /** Convert `values`, by the fields of the call site. Code of the application runs here, before anything is written. */
+  #convert(site: SiteState, values: object | undefined): ValueList {
+    if (values instanceof ValueList) return values;
+    const list = this.#spare ?? new ValueList();
+    this.#spare = undefined;
     const { fields } = site.data;
-    this.#values.clear(fields);
-    if (values === undefined) return true;
-    try {
-      for (let i = 0; i < fields.length; i++) {
-        const value = (values as { readonly [field: string]: Value })[fields[i] as string];
-        if (value !== undefined) addValue(this.#values, i, value);
-      }
-      return true;
-    } catch {
-      this.dropped++;
-      return false;
+    list.clear(fields);
+    if (values !== undefined) {
+      for (let i = 0; i < fields.length; i++) addValue(list, i, values, fields[i] as string);
     }
+    return list;
   }
 
   #open(site?: SiteState): EventSink {
-    const sink = this.#output.open(this.#clock, this.dropped);
+    if (this.#depth++ > 0) throw new Error("traced by the output");
+    const sink = this.#output.open(this.clock, this.dropped);
     if (site !== undefined && site.epoch !== this.#epoch) {
       site.epoch = this.#epoch;
       sink.newCallSite(site.id, site.data, this.#now());
@@ -161,15 +164,22 @@ export class Emitter {
   }
 
   #now(): EventTime {
-    return this.#clock?.now();
+    return this.clock?.now();
   }
 
-  #delivered(): void {
-    const word = this.#output.delivered();
-    if (word !== undefined) this.control(word);
+  #done(list?: ValueList): void {
+    this.#spare ??= list;
+    this.control(this.#output.delivered());
+    this.#depth--;
   }
 
   #failed(): void {
-    this.dropped += this.#output.discard();
+    if (--this.#depth > 0) {
+      this.dropped++;
+    } else {
+      this.dropped += this.#output.discard();
+      // Call sites may have been lost as well.
+      this.#epoch++;
+    }
   }
 }

@@ -6,13 +6,13 @@ export interface SenderOutput {
   /**
    * Get ready for one event. Starts the clock when times begin to count anew.
    *
-   * @param dropped how many events the sender itself could not make so far
+   * @param dropped how many events the sender could not make or deliver so far
    */
   open(clock: Clock | undefined, dropped: number): EventSink;
   /** The event is written: deliver what is due. @returns what the host answered */
   // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
   delivered(): number | undefined | void;
-  /** Writing the event failed half-way. @returns how many events are lost by that */
+  /** Writing or delivering failed half-way. @returns how many events are lost by that */
   discard(): number;
   /** Deliver everything now. @returns what the host answered */
   // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
@@ -23,19 +23,16 @@ export interface SenderOutput {
 // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
 export type OnEvent = (event: TracingEvent) => number | void;
 
-/** Hands over each event as an object, at once. */
-export function eachEvent(onEvent: OnEvent): SenderOutput {
-  let answer: number | undefined;
-  const recorder = recordEvents((event) => {
-    answer = onEvent(event) ?? undefined;
-  });
+/** Hands over each event as an object, at once. @param control takes every answer: a new span may be two events */
+export function eachEvent(onEvent: OnEvent, control: (word: unknown) => void): SenderOutput {
+  const recorder = recordEvents((event) => control(onEvent(event)));
   return {
     open(clock) {
       if (clock !== undefined) recorder.timeBase(clock.start());
       return recorder;
     },
-    delivered: () => answer,
+    delivered: () => undefined,
     discard: () => 1,
-    flush: () => answer,
+    flush: () => undefined,
   };
 }

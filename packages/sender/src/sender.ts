@@ -25,7 +25,8 @@ export class TracingEventSender {
   /** @param output `batches(send)` for bytes, or a function that is called with every event object, as in the crate */
   constructor(output: SenderOutput | OnEvent, options: SenderOptions = {}) {
     const maxLevel = LevelNumber[options.maxLevel ?? "trace"];
-    this.#emitter = new Emitter(typeof output === "function" ? eachEvent(output) : output, options.clock, maxLevel);
+    const to = typeof output === "function" ? eachEvent(output, (word) => this.control(word)) : output;
+    this.#emitter = new Emitter(to, options.clock, maxLevel);
     this.#target = options.target ?? "guest";
   }
 
@@ -34,7 +35,7 @@ export class TracingEventSender {
     return this.#emitter.maxLevel;
   }
 
-  /** Events that could not be made. Those lost because a batch could not be sent are known to the host. */
+  /** Events that could not be made or delivered. The host learns of them with the next batch. */
   get droppedEvents(): number {
     return this.#emitter.dropped;
   }
