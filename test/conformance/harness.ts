@@ -19,7 +19,7 @@ import {
   type TunnelError,
 } from "@spanduct/protocol";
 import { decodeEvent, JsonEncoder, json, parseEvent, parseMetadata, parseSpans, printState } from "@spanduct/protocol/json";
-import * as msgpackModule from "@spanduct/protocol/msgpack";
+import { msgpack } from "@spanduct/protocol/msgpack";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { type LocalSpans, MetadataArena, TracingEventReceiver } from "@spanduct/receiver";
 import { readLines } from "./lines.ts";
@@ -27,8 +27,7 @@ import { members } from "./members.ts";
 import { RecordingRelay } from "./recording-relay.ts";
 
 /** What `--codec` takes. */
-const { msgpack } = msgpackModule as { msgpack?: Codec };
-export const CODECS: readonly Codec[] = [json, protobuf, ...(msgpack === undefined ? [] : [msgpack])];
+export const CODECS: readonly Codec[] = [json, protobuf, msgpack];
 
 /** What the receivers of one run have in common. */
 const PROGRAM = "conformance";

@@ -150,7 +150,7 @@ export class JsonEncoder implements BatchEncoder {
     this.#writer.raw(',"time_unix_nano":');
     if (seconds === 0) return this.#writer.integer(nanos);
     this.#writer.integer(seconds);
-    this.#writer.raw(String(nanos + NANOS).slice(1));
+    this.#writer.digits(nanos, 9);
   }
 }
 

@@ -51,38 +51,93 @@ export const Key = {
 } as const;
 export type Key = (typeof Key)[keyof typeof Key];
 
-const BY_LENGTH: readonly (readonly (keyof typeof Key)[])[] = [
-  [],
-  [],
-  ["id"],
-  ["int"],
-  ["name", "kind", "bool", "file", "line", "type"],
-  ["float", "u_int", "level", "error", "stack", "batch", "clock", "relay"],
-  ["values", "object", "string", "parent", "target", "fields", "source"],
-  ["message", "omitted", "version", "entered"],
-  ["new_span", "sequence"],
-  ["new_event", "parent_id", "ref_count"],
-  [],
-  ["metadata_id", "span_exited", "span_cloned", "module_path"],
-  ["span_entered", "span_dropped", "follows_from"],
-  ["new_call_site"],
-  ["time_unix_nano", "dropped_events"],
-  ["values_recorded"],
-  [],
-  [],
-  [],
-  ["base_time_unix_nano"],
+interface Named {
+  readonly name: string;
+  readonly key: Key;
+}
+
+/** Keys by the length of their names, the frequent ones first. */
+const BY_LENGTH: readonly (readonly Named[] | undefined)[] = [
+  undefined,
+  undefined,
+  [{ name: "id", key: Key.id }],
+  [{ name: "int", key: Key.int }],
+  [
+    { name: "name", key: Key.name },
+    { name: "kind", key: Key.kind },
+    { name: "bool", key: Key.bool },
+    { name: "file", key: Key.file },
+    { name: "line", key: Key.line },
+    { name: "type", key: Key.type },
+  ],
+  [
+    { name: "float", key: Key.float },
+    { name: "u_int", key: Key.u_int },
+    { name: "level", key: Key.level },
+    { name: "error", key: Key.error },
+    { name: "stack", key: Key.stack },
+    { name: "batch", key: Key.batch },
+    { name: "clock", key: Key.clock },
+    { name: "relay", key: Key.relay },
+  ],
+  [
+    { name: "values", key: Key.values },
+    { name: "object", key: Key.object },
+    { name: "string", key: Key.string },
+    { name: "parent", key: Key.parent },
+    { name: "target", key: Key.target },
+    { name: "fields", key: Key.fields },
+    { name: "source", key: Key.source },
+  ],
+  [
+    { name: "message", key: Key.message },
+    { name: "omitted", key: Key.omitted },
+    { name: "version", key: Key.version },
+    { name: "entered", key: Key.entered },
+  ],
+  [
+    { name: "new_span", key: Key.new_span },
+    { name: "sequence", key: Key.sequence },
+  ],
+  [
+    { name: "new_event", key: Key.new_event },
+    { name: "parent_id", key: Key.parent_id },
+    { name: "ref_count", key: Key.ref_count },
+  ],
+  undefined,
+  [
+    { name: "metadata_id", key: Key.metadata_id },
+    { name: "span_exited", key: Key.span_exited },
+    { name: "span_cloned", key: Key.span_cloned },
+    { name: "module_path", key: Key.module_path },
+  ],
+  [
+    { name: "span_entered", key: Key.span_entered },
+    { name: "span_dropped", key: Key.span_dropped },
+    { name: "follows_from", key: Key.follows_from },
+  ],
+  [{ name: "new_call_site", key: Key.new_call_site }],
+  [
+    { name: "time_unix_nano", key: Key.time_unix_nano },
+    { name: "dropped_events", key: Key.dropped_events },
+  ],
+  [{ name: "values_recorded", key: Key.values_recorded }],
+  undefined,
+  undefined,
+  undefined,
+  [{ name: "base_time_unix_nano", key: Key.base_time_unix_nano }],
 ];
 
 /** The key whose name is the ASCII text `bytes[start, end)`. */
 export function findKey(bytes: Uint8Array, start: number, end: number): Key {
-  const candidates = BY_LENGTH[end - start];
+  const length = end - start;
+  const candidates = length < BY_LENGTH.length ? BY_LENGTH[length] : undefined;
   if (candidates === undefined) return Key.unknown;
   for (let i = 0; i < candidates.length; i++) {
-    const name = candidates[i] as keyof typeof Key;
-    let at = start;
-    while (at < end && bytes[at] === name.charCodeAt(at - start)) at++;
-    if (at === end) return Key[name];
+    const { name, key } = candidates[i] as Named;
+    let at = 0;
+    while (at < length && bytes[start + at] === name.charCodeAt(at)) at++;
+    if (at === length) return key;
   }
   return Key.unknown;
 }

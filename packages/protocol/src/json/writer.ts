@@ -6,8 +6,7 @@ import { floatText } from "./float.ts";
 const INITIAL_BYTES = 4096;
 /** UTF-16 units to bytes: `\u0000` is the longest form. */
 const MAX_BYTES_PER_UNIT = 6;
-/** Below this an integer is written digit by digit. */
-const SMALL = 0x4000_0000;
+const BILLION = 1_000_000_000;
 
 const SPACE = 0x20;
 const QUOTE = 0x22;
@@ -76,22 +75,30 @@ export class JsonWriter {
   }
 
   integer(value: number | bigint): void {
-    if (typeof value === "bigint" || value >= SMALL || value <= -SMALL) return this.raw(String(value));
-    this.#room(12);
-    const bytes = this.#bytes;
+    if (typeof value === "bigint") return this.raw(String(value));
     let rest = value;
     if (rest < 0) {
-      bytes[this.#pos++] = MINUS;
+      this.#byteWithRoom(MINUS);
       rest = -rest;
     }
-    let end = this.#pos + 1;
-    for (let bound = 10; rest >= bound; bound *= 10) end++;
-    this.#pos = end;
-    do {
+    if (rest < BILLION) return this.digits(rest, digitCount(rest));
+    const high = Math.floor(rest / BILLION);
+    this.integer(high);
+    this.digits(rest - high * BILLION, 9);
+  }
+
+  /** @param value integer of at most `count` digits, 9 or fewer; zeros are put before it */
+  digits(value: number, count: number): void {
+    this.#room(count);
+    const bytes = this.#bytes;
+    const end = this.#pos + count;
+    let rest = value;
+    for (let at = end - 1; at >= this.#pos; at--) {
       const next = (rest / 10) | 0;
-      bytes[--end] = ZERO + (rest - next * 10);
+      bytes[at] = ZERO + (rest - next * 10);
       rest = next;
-    } while (rest > 0);
+    }
+    this.#pos = end;
   }
 
   /** The data of a call site, without the braces around it. */
@@ -250,4 +257,10 @@ export class JsonWriter {
     grown.set(this.#bytes);
     this.#bytes = grown;
   }
+}
+
+function digitCount(value: number): number {
+  let count = 1;
+  for (let bound = 10; value >= bound; bound *= 10) count++;
+  return count;
 }
