@@ -1,11 +1,16 @@
 import type { CallSiteData, Level } from "@spanduct/protocol";
 import type { CallSite } from "@spanduct/receiver";
-import { type AttributeTemplate, type AttributeValue, attributeTemplate } from "./attributed.ts";
+import { AttributePlan } from "./attribute-plan.ts";
+import type { AttributeValue } from "./attribute-value.ts";
+import { AttributeWriter } from "./attribute-writer.ts";
 import type { SpanLimits } from "./limits.ts";
 import type { InstrumentationScope } from "./sdk.ts";
 
 /** The OpenTelemetry severity number of each level. */
 const SEVERITY: Readonly<Record<Level, number>> = { trace: 1, debug: 5, info: 9, warn: 13, error: 17 };
+
+/** The field that is an event's text rather than one of its attributes. */
+const MESSAGE = "message";
 
 /** Scopes kept at once; hostile guests make up targets without end. */
 const MAX_SCOPES = 4096;
@@ -24,29 +29,35 @@ export class CallSitePlan {
   readonly severityText: string;
   /** Whether one of the fields is an `otel.…` one. */
   readonly hasSpecialFields: boolean;
-  readonly spanAttributes: AttributeTemplate;
-  readonly eventAttributes: AttributeTemplate;
-  readonly logAttributes: AttributeTemplate;
+  readonly spanAttributes: AttributePlan;
+  readonly eventAttributes: AttributePlan;
+  readonly logAttributes: AttributePlan;
 
   constructor(data: CallSiteData, scope: InstrumentationScope, limits: Required<SpanLimits>) {
-    this.name = isMadeUp(data) ? undefined : data.name;
-    this.givenName = data.name;
+    const { name, target, fields, level, file, line, module_path: modulePath } = data;
+    this.name = isMadeUp(data) ? undefined : name;
+    this.givenName = name;
     this.scope = scope;
-    this.isError = data.level === "error";
-    this.severityNumber = SEVERITY[data.level];
-    this.severityText = data.level.toUpperCase();
-    this.hasSpecialFields = data.fields.some((field) => field.startsWith("otel."));
+    this.isError = level === "error";
+    this.severityNumber = SEVERITY[level];
+    this.severityText = level.toUpperCase();
+    this.hasSpecialFields = fields.some((field) => field.startsWith("otel."));
 
     const code: [string, AttributeValue][] = [];
-    if (data.file !== undefined) code.push(["code.file.path", data.file]);
-    if (data.line !== undefined) code.push(["code.line.number", data.line]);
-    const level = ["level", this.severityText] as const;
+    if (file !== undefined) code.push(["code.file.path", file]);
+    if (line !== undefined) code.push(["code.line.number", line]);
+    const span: typeof code = [...code, ["level", this.severityText]];
+    if (modulePath !== undefined) span.unshift(["code.function.name", functionName(data, modulePath)]);
+    const event: typeof code = [["level", this.severityText], ["target", target], ...code];
+    // The event gets its message for a name.
+    if (this.name !== undefined && fields.includes(MESSAGE)) event.push(["event.name", this.name]);
+
     const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = limits;
-    const span = data.module_path === undefined ? [] : [["code.function.name", functionName(data, data.module_path)] as const];
-    this.spanAttributes = attributeTemplate([...span, ...code, level], attributeCountLimit, attributeValueLengthLimit);
-    const event = [level, ["target", data.target] as const, ...code];
-    this.eventAttributes = attributeTemplate(event, attributePerEventCountLimit, attributeValueLengthLimit);
-    this.logAttributes = attributeTemplate(code, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+    const plan = (fixed: typeof code, message: string | undefined, countLimit: number, lengthLimit: number): AttributePlan =>
+      new AttributePlan(new AttributeWriter(countLimit, lengthLimit), fixed, fields, message, countLimit);
+    this.spanAttributes = plan(span, undefined, attributeCountLimit, attributeValueLengthLimit);
+    this.eventAttributes = plan(event, MESSAGE, attributePerEventCountLimit, attributeValueLengthLimit);
+    this.logAttributes = plan(code, MESSAGE, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Context, HrTime, Span } from "@opentelemetry/api";
-import type { AttributeValue } from "./attributed.ts";
+import type { AttributeMap } from "./attribute-value.ts";
 import type { LogRecord, Logger, SpanProcessor } from "./sdk.ts";
 import type { GuestSpan } from "./span.ts";
 
@@ -13,11 +13,11 @@ export type Outgoing =
       /** The host's own span, for what happens outside of all guest spans. */
       readonly span: Span;
       readonly name: string;
-      readonly attributes: Record<string, AttributeValue>;
+      readonly attributes: AttributeMap;
       readonly time: HrTime;
     };
 
-export type OutgoingLogRecord = LogRecord & { attributes: NonNullable<LogRecord["attributes"]> };
+export type OutgoingLogRecord = LogRecord & { attributes: AttributeMap };
 
 /**
  * Hands spans to span processors and log records to loggers. What these throw does not stop anything: all of them get everything,

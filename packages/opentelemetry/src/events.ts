@@ -1,39 +1,27 @@
 import type { Context, HrTime } from "@opentelemetry/api";
-import { type RawValue, type TracedError, type TracedValues, ValueKind } from "@spanduct/protocol";
-import { Attributed } from "./attributed.ts";
-import { putValue, scalar, valueName } from "./attributes.ts";
+import type { ValueColumns } from "@spanduct/protocol";
+import { type AttributeMap, errorOf } from "./attribute-value.ts";
+import { AttributeWriter } from "./attribute-writer.ts";
 import type { CallSitePlan } from "./call-site.ts";
 import type { OutgoingLogRecord } from "./delivery.ts";
-import { GuestEvent } from "./span.ts";
-
-/** The field that is an event's text rather than one of its attributes. */
-const MESSAGE = "message";
+import type { TimedEvent } from "./sdk.ts";
 
 /** The conventional name of an event that is an error and nothing else. */
 const EXCEPTION = "exception";
 
-const NONE = Number.POSITIVE_INFINITY;
+/** An event of a span, with its attributes. */
+export type SpanEvent = TimedEvent & { attributes: AttributeMap };
 
 /**
- * An event as an event of a span. Its name is its message; without one `exception` when it carries an error, else the name of
- * its call site. A call site's own name that is not the event's goes into `event.name`.
+ * An event as an event of a span. Its name is its message; without one `exception` when it carries an error and its call site has
+ * no name of its own, else the name of its call site. That one is in `event.name` where events of the call site may have messages.
  */
-export function spanEvent(
-  plan: CallSitePlan,
-  values: TracedValues,
-  time: HrTime,
-  countLimit: number,
-  lengthLimit: number,
-): GuestEvent {
-  const event = new GuestEvent(plan.eventAttributes, plan.givenName, time);
-  const message = putEventValues(event, values, countLimit, lengthLimit);
-  if (message !== undefined && message !== "") {
-    event.name = String(message);
-    if (plan.name !== undefined) event.put("event.name", plan.name, countLimit, lengthLimit);
-  } else if (plan.name === undefined && errorOf(values) !== undefined) {
-    event.name = EXCEPTION;
-  }
-  return event;
+export function spanEvent(writer: AttributeWriter, plan: CallSitePlan, values: ValueColumns, time: HrTime): SpanEvent {
+  const message = plan.eventAttributes.write(writer, values);
+  let name = plan.givenName;
+  if (message !== undefined && message !== "") name = typeof message === "string" ? message : String(message);
+  else if (plan.name === undefined && errorOf(values) !== undefined) name = EXCEPTION;
+  return { name, time, attributes: writer.attributes, droppedAttributesCount: writer.dropped };
 }
 
 /**
@@ -42,13 +30,13 @@ export function spanEvent(
  */
 export function logRecord(
   plan: CallSitePlan,
-  values: TracedValues,
+  values: ValueColumns,
   time: HrTime,
   observed: HrTime,
   context: Context,
 ): OutgoingLogRecord {
-  const target = new Attributed(plan.logAttributes);
-  const body = putEventValues(target, values, NONE, NONE);
+  const writer = new AttributeWriter(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+  const body = plan.logAttributes.write(writer, values);
   const eventName = plan.name ?? (body === undefined && errorOf(values) !== undefined ? EXCEPTION : undefined);
   return {
     ...(eventName !== undefined && { eventName }),
@@ -57,41 +45,7 @@ export function logRecord(
     severityNumber: plan.severityNumber,
     severityText: plan.severityText,
     ...(body !== undefined && { body }),
-    attributes: target.attributes,
+    attributes: writer.attributes,
     context,
   };
-}
-
-/** The first error among the values. */
-export function errorOf({ size, kinds, raws }: TracedValues): TracedError | undefined {
-  for (let i = 0; i < size; i++) if (kinds[i] === ValueKind.error) return raws[i] as TracedError;
-  return undefined;
-}
-
-/** What a failed span says: its error's message, else the event's. */
-export function failureMessage(values: TracedValues): string | undefined {
-  const error = errorOf(values);
-  if (error !== undefined) return error.message;
-  for (let i = 0; i < values.size; i++) if (valueName(values, i) === MESSAGE) return String(scalar(values.raws[i] as RawValue));
-  return undefined;
-}
-
-/** Attributes of all values but the message. @returns the message */
-function putEventValues(
-  target: Attributed,
-  values: TracedValues,
-  countLimit: number,
-  lengthLimit: number,
-): string | number | boolean | undefined {
-  const { size, kinds, raws } = values;
-  let message: string | number | boolean | undefined;
-  for (let i = 0; i < size; i++) {
-    const name = valueName(values, i);
-    if (name === undefined) continue;
-    const kind = kinds[i] as ValueKind;
-    const raw = raws[i] as RawValue;
-    if (name === MESSAGE && kind !== ValueKind.error) message = scalar(raw);
-    else putValue(target, name, kind, raw, countLimit, lengthLimit);
-  }
-  return message;
 }

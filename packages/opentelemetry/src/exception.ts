@@ -1,20 +1,20 @@
 import type { TracedError } from "@spanduct/protocol";
-import type { Attributed } from "./attributed.ts";
+import type { AttributeWriter } from "./attribute-writer.ts";
 
 /**
  * Attributes of an error value: the conventional `exception.message`, `exception.type` and `exception.stacktrace`, and as in
  * Rust's `tracing-opentelemetry` the message under the field's own name and the messages of its causes under `<field>.chain`.
  */
-export function putError(target: Attributed, name: string, error: TracedError, countLimit: number, lengthLimit: number): void {
-  target.put("exception.message", error.message, countLimit, lengthLimit);
-  if (error.type !== undefined) target.put("exception.type", error.type, countLimit, lengthLimit);
+export function putError(target: AttributeWriter, name: string, error: TracedError): void {
+  target.put("exception.message", error.message);
+  if (error.type !== undefined) target.put("exception.type", error.type);
   const trace = stackTrace(error);
-  if (trace !== undefined) target.put("exception.stacktrace", trace, countLimit, lengthLimit);
-  target.put(name, error.message, countLimit, lengthLimit);
+  if (trace !== undefined) target.put("exception.stacktrace", trace);
+  target.put(name, error.message);
   if (error.source !== null) {
     const causes: string[] = [];
     for (let cause: TracedError | null = error.source; cause !== null; cause = cause.source) causes.push(cause.message);
-    target.put(`${name}.chain`, causes, countLimit, lengthLimit);
+    target.put(`${name}.chain`, causes);
   }
 }
 

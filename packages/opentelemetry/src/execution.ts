@@ -2,46 +2,38 @@ import {
   type Context,
   type HrTime,
   isSpanContextValid,
-  type Link,
-  type Span,
   type SpanContext,
   trace,
   TraceFlags,
 } from "@opentelemetry/api";
 import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
-import { NO_ATTRIBUTES } from "./attributed.ts";
+import type { AttemptSetup } from "./attempt-options.ts";
+import { errorOf } from "./attribute-value.ts";
+import { AttributeWriter } from "./attribute-writer.ts";
 import type { CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
-import { Delivery, type Outgoing, type OutgoingLogRecord } from "./delivery.ts";
-import { errorOf, failureMessage, logRecord, spanEvent } from "./events.ts";
+import { Delivery, type Outgoing } from "./delivery.ts";
+import { spanEvent } from "./events.ts";
+import { flagRolledBack } from "./status.ts";
 import type { AttemptIds } from "./identity.ts";
+import { OpenRoots } from "./open-roots.ts";
 import { isTracingSuppressed } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import { readSpan, type SavedSpan, writeSpan } from "./saved-span.ts";
-import type { Logger, Sampler, SamplingResult, SpanProcessor } from "./sdk.ts";
-import { GuestEvent, GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
+import type { Logger, Sampler, SamplingResult, SpanProcessor} from "./sdk.ts";
+import { lossEvent, SideOutlet } from "./side-outlet.ts";
+import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
 
-const ROLLED_BACK = "spanduct.rolled_back";
-const LOSS = "spanduct.loss";
-const PACKAGE = "@spanduct/opentelemetry";
 
 /** What one attempt is made with; everything is decided. */
-export interface ExecutionSetup {
+export interface ExecutionSetup extends AttemptSetup {
   readonly spans: SpanSetup;
   readonly plans: CallSitePlans;
   readonly processors: readonly SpanProcessor[];
   /** Default: as the parent; sampled where there is none. */
   readonly sampler: Sampler | undefined;
   readonly loggers: PerTarget<Logger> | undefined;
-  readonly toSpans: boolean;
-  readonly toLogs: boolean;
-  /** Hold everything until the attempt is committed. */
-  readonly isTransactional: boolean;
-  /** Drop what a rolled-back attempt left, where it is held. */
-  readonly discards: boolean;
-  readonly context: Context;
-  readonly links: readonly Link[];
   readonly ids: AttemptIds;
   /** Ids for the spans of a rolled-back attempt, where its own will be used again by the next. */
   readonly idsAfterRollback: (() => AttemptIds) | undefined;
@@ -60,16 +52,19 @@ export class Execution implements Relay<GuestSpan> {
   readonly #setup: ExecutionSetup;
   readonly #clock: GuestClock;
   readonly #delivery: Delivery;
+  readonly #side: SideOutlet;
   /** Marks spans of this attempt. An object of its own, so that a span does not keep the attempt's memory. */
   readonly #attempt: object = {};
   readonly #hostSpan: SpanContext | undefined;
   readonly #isSuppressed: boolean;
+  readonly #spanWriter: AttributeWriter;
+  readonly #eventWriter: AttributeWriter;
   /** What goes out at the commit, in order. */
   #held: Outgoing[] = [];
   /** Spans of earlier attempts that this one has changed, as they were. */
   readonly #before: Map<GuestSpan, SpanState> = new Map();
   /** Open spans without a parent among the guest's. */
-  readonly #roots: Set<GuestSpan> = new Set();
+  readonly #roots: OpenRoots<GuestSpan> = new OpenRoots();
   #phase: "running" | "suspended" | "rolled back" = "running";
   #recordsSome = false;
   #droppedRoot = false;
@@ -78,6 +73,18 @@ export class Execution implements Relay<GuestSpan> {
     this.#setup = setup;
     this.#clock = new GuestClock(setup.spans.clock);
     this.#delivery = new Delivery(setup.processors);
+    const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = setup.spans.limits;
+    this.#spanWriter = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
+    this.#eventWriter = new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit);
+    this.#side = new SideOutlet({
+      loggers: setup.loggers,
+      context: setup.context,
+      clock: setup.spans.clock,
+      send: (outgoing) => {
+        if (setup.isTransactional) this.#held.push(outgoing);
+        else this.#delivery.send(outgoing);
+      },
+    });
     this.#isSuppressed = isTracingSuppressed(setup.context);
     const host = trace.getSpanContext(setup.context);
     this.#hostSpan = host !== undefined && isSpanContextValid(host) ? host : undefined;
@@ -114,7 +121,7 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#isSuppressed || (sampler === undefined && !isSampledUnder(above))) {
       span.stopRecording();
     } else {
-      span.putValues(values);
+      span.begin(this.#spanWriter, values);
       if (span.isRoot) for (const link of links) span.addLink(link);
       const context = this.#contextOf(parent);
       if (sampler === undefined) identity.traceFlags = TraceFlags.SAMPLED;
@@ -134,7 +141,7 @@ export class Execution implements Relay<GuestSpan> {
   record(span: GuestSpan, values: TracedValues, _time: EventTime): void {
     if (span.recording) {
       this.#touch(span);
-      span.putValues(values);
+      span.record(this.#spanWriter, values);
     }
     this.#delivery.throwFailure();
   }
@@ -181,55 +188,36 @@ export class Execution implements Relay<GuestSpan> {
 
   event(callSite: CallSite, values: TracedValues, { span }: Parent<GuestSpan>, time: EventTime): void {
     if (this.#isSuppressed) return;
-    const { plans, spans, loggers, toSpans, toLogs } = this.#setup;
+    const { plans, toSpans, toLogs } = this.#setup;
     const plan = plans.get(callSite);
     this.#clock.read(time);
     const at: HrTime = [this.#clock.seconds, this.#clock.nanos];
-    const { attributePerEventCountLimit, attributeValueLengthLimit } = spans.limits;
     if (span?.recording === true) {
       this.#touch(span);
-      if (plan.isError) span.failed(failureMessage(values), errorOf(values)?.type);
-      if (toSpans) span.pushEvent(spanEvent(plan, values, at, attributePerEventCountLimit, attributeValueLengthLimit));
+      const event = toSpans || plan.isError ? spanEvent(this.#eventWriter, plan, values, at) : undefined;
+      if (event !== undefined && plan.isError) {
+        span.fail(event.name === plan.givenName ? plan.name : event.name, errorOf(values));
+      }
+      if (event !== undefined && toSpans) span.pushEvent(event);
     }
-    if (loggers !== undefined && (toLogs || span === undefined)) {
-      const record = logRecord(plan, values, at, spans.clock(), this.#contextOf(span));
-      this.#log(loggers, callSite.data.target, record);
+    if (toLogs || (span === undefined && this.#side.hasLogs)) {
+      this.#side.log(callSite, plan, values, at, span?.contextUnder(this.#setup.context));
     } else if (span === undefined) {
-      this.#hostEvent(spanEvent(plan, values, at, attributePerEventCountLimit, attributeValueLengthLimit));
+      this.#side.hostEvent(spanEvent(this.#eventWriter, plan, values, at));
     }
     this.#delivery.throwFailure();
   }
 
   /** An event `spanduct.loss` on every open root; where there is none, a log record or an event of the host's span. */
-  loss({ batches, events }: Loss): void {
+  loss(loss: Loss): void {
     if (this.#isSuppressed) return;
     this.#clock.read(undefined);
-    const at: HrTime = [this.#clock.seconds, this.#clock.nanos];
-    const { loggers, spans } = this.#setup;
-    const what = (): GuestEvent => {
-      const event = new GuestEvent(NO_ATTRIBUTES, LOSS, at);
-      event.force("batches", batches);
-      event.force("events", events);
-      return event;
-    };
+    const event = lossEvent(loss, [this.#clock.seconds, this.#clock.nanos]);
     for (const span of this.#roots) {
       this.#touch(span);
-      span.pushEvent(what());
+      span.pushEvent(event);
     }
-    if (this.#roots.size === 0) {
-      if (loggers === undefined) this.#hostEvent(what());
-      else {
-        this.#log(loggers, PACKAGE, {
-          eventName: LOSS,
-          timestamp: at,
-          observedTimestamp: spans.clock(),
-          severityNumber: 13,
-          severityText: "WARN",
-          attributes: what().attributes,
-          context: this.#setup.context,
-        });
-      }
-    }
+    if (this.#roots.isEmpty) this.#side.loss(event);
     this.#delivery.throwFailure();
   }
 
@@ -295,8 +283,8 @@ export class Execution implements Relay<GuestSpan> {
       });
       for (const outgoing of held) {
         if (outgoing.kind === "end") outgoing.span.markRolledBack();
-        else if (outgoing.kind === "log") outgoing.record.attributes[ROLLED_BACK] = true;
-        else if (outgoing.kind === "host event") outgoing.attributes[ROLLED_BACK] = true;
+        else if (outgoing.kind === "log") flagRolledBack(outgoing.record.attributes);
+        else if (outgoing.kind === "host event") flagRolledBack(outgoing.attributes);
         this.#delivery.send(outgoing);
       }
     }
@@ -329,7 +317,7 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   #endRolledBack(span: GuestSpan): void {
-    if (this.#setup.isTransactional && this.#setup.discards) return;
+    if (this.#setup.discards) return;
     span.markRolledBack();
     this.#delivery.end(span);
   }
@@ -337,22 +325,6 @@ export class Execution implements Relay<GuestSpan> {
   #contextOf(span: GuestSpan | undefined): Context {
     const { context } = this.#setup;
     return span === undefined ? context : span.contextUnder(context);
-  }
-
-  #log(loggers: PerTarget<Logger>, target: string, record: OutgoingLogRecord): void {
-    const logger = loggers.get(target);
-    if (loggers.isCommon(target)) record.attributes["target"] = target;
-    this.#send({ kind: "log", logger, record });
-  }
-
-  #hostEvent({ name, attributes, time }: GuestEvent): void {
-    const span: Span | undefined = trace.getSpan(this.#setup.context);
-    if (span?.isRecording() === true) this.#send({ kind: "host event", span, name, attributes, time });
-  }
-
-  #send(outgoing: Outgoing): void {
-    if (this.#setup.isTransactional) this.#held.push(outgoing);
-    else this.#delivery.send(outgoing);
   }
 
   #takeHeld(): Outgoing[] {

@@ -1,6 +1,5 @@
 import type { Id } from "@spanduct/protocol";
 
-const ROUNDS = 6;
 const TWO_TO_32 = 4_294_967_296;
 
 /** Numbers from here on have no place of their own in the permuted half: 2^63-1, see `AttemptIds`. */
@@ -8,15 +7,17 @@ const LAST_NUMBER_HIGH = 0x7fff_ffff;
 
 /** Which permutation: each is keyed on its own. */
 const SPAN = 1;
-const TRACE_FRONT = 2;
-const TRACE_BACK = 3;
+const TRACE = 2;
 
 /**
- * A keyed bijection of the 64-bit numbers other than 0: a Feistel network over two 32-bit halves. Where it gives 0 it is applied
- * once more, which leaves a bijection of the others.
+ * A keyed bijection of the 64-bit numbers other than 0: a Feistel network of four rounds over two 32-bit halves. Where it gives 0
+ * it is applied once more, which leaves a bijection of the others.
  */
 class Permutation {
-  readonly #keys: Int32Array = new Int32Array(ROUNDS);
+  readonly #key1: number;
+  readonly #key2: number;
+  readonly #key3: number;
+  readonly #key4: number;
   /** What `apply` gave. */
   high = 0;
   low = 0;
@@ -29,23 +30,28 @@ class Permutation {
       a = scramble(a ^ word);
       b = scramble((b + a) | 0);
     }
-    for (let round = 0; round < ROUNDS; round++) {
-      a = scramble((a + b + round) | 0);
+    const next = (): number => {
+      a = scramble((a + b) | 0);
       b = scramble(b ^ a);
-      this.#keys[round] = b;
-    }
+      return b;
+    };
+    this.#key1 = next();
+    this.#key2 = next();
+    this.#key3 = next();
+    this.#key4 = next();
   }
 
   apply(high: number, low: number): void {
+    let left = high;
+    let right = low;
     do {
-      for (let round = 0; round < ROUNDS; round++) {
-        const next = high ^ scramble((low + (this.#keys[round] as number)) | 0);
-        high = low;
-        low = next;
-      }
-    } while ((high | low) === 0);
-    this.high = high;
-    this.low = low;
+      left ^= scramble((right + this.#key1) | 0);
+      right ^= scramble((left + this.#key2) | 0);
+      left ^= scramble((right + this.#key3) | 0);
+      right ^= scramble((left + this.#key4) | 0);
+    } while ((left | right) === 0);
+    this.high = left;
+    this.low = right;
   }
 }
 
@@ -86,8 +92,8 @@ export function attemptKey(seed: bigint, attempt: number, retry: number): Attemp
  */
 export class AttemptIds {
   readonly #span: Permutation;
-  readonly #front: Permutation;
-  readonly #back: Permutation;
+  readonly #trace: Permutation;
+  readonly #traceKey: number;
   #highest = -1;
   #others = 0;
   /** The number that is permuted for the current span. */
@@ -96,8 +102,9 @@ export class AttemptIds {
 
   constructor(key: AttemptKey) {
     this.#span = new Permutation(key, SPAN);
-    this.#front = new Permutation(key, TRACE_FRONT);
-    this.#back = new Permutation(key, TRACE_BACK);
+    this.#trace = new Permutation(key, TRACE);
+    this.#trace.apply(0, 0);
+    this.#traceKey = this.#trace.high;
   }
 
   /** Go on to the next span. @param id the guest's number of it */
@@ -119,11 +126,12 @@ export class AttemptIds {
     return hex(this.#span.high, this.#span.low);
   }
 
-  /** Id of the trace that the current span begins: 32 hexadecimal digits, not all of them 0. */
+  /** Id of the trace that the current span begins: 32 hexadecimal digits. The first 16 are a permutation as well, the rest follow. */
   traceId(): string {
-    this.#front.apply(this.#high, this.#low);
-    this.#back.apply(this.#high, this.#low);
-    return hex(this.#front.high, this.#front.low) + hex(this.#back.high, this.#back.low);
+    this.#trace.apply(this.#high, this.#low);
+    const { high, low } = this.#trace;
+    const third = scramble((high + this.#traceKey) | 0);
+    return hex(high, low) + hex(third, scramble((low + third) | 0));
   }
 
   /** Whether `id + 1` lies below 2^63; it is the current number then. */

@@ -1,16 +1,24 @@
+import { type HrTime, type Link, type SpanContext, SpanKind } from "@opentelemetry/api";
+import { type AttributeMap, type AttributeValue, attributeValue } from "./attribute-value.ts";
 import {
-  createTraceState,
-  type HrTime,
-  isSpanContextValid,
-  type Link,
-  type SpanContext,
-  SpanKind,
-  SpanStatusCode,
-} from "@opentelemetry/api";
-import { TunnelError } from "@spanduct/protocol";
-import { type AttributeValue, attributeValue } from "./attributed.ts";
+  array,
+  boolean,
+  integer,
+  isRecord,
+  mismatch,
+  oneOf,
+  readContext,
+  readStatus,
+  readTime,
+  readTimings,
+  record,
+  type SavedSpanContext,
+  string,
+  writeContext,
+} from "./saved-json.ts";
 import type { TimedEvent } from "./sdk.ts";
 import type { GuestSpan, SpanState } from "./span.ts";
+import type { TimingState } from "./timings.ts";
 
 // Plain JSON. Numbers that JSON has no word for are written as { "number": "NaN" }; attributes are lists of names and values, so
 // that no name means anything to whoever keeps them.
@@ -40,21 +48,7 @@ export interface SavedSpan {
   readonly links: readonly SavedLink[];
   /** Dropped attributes, events, links. */
   readonly dropped: readonly [number, number, number];
-  readonly timings: {
-    readonly busy: number;
-    readonly idle: number;
-    readonly entered: number;
-    readonly since: readonly [number, number];
-  };
-}
-
-interface SavedSpanContext {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly traceFlags: number;
-  /** As in the `tracestate` header. */
-  readonly traceState?: string;
-  readonly isRemote?: boolean;
+  readonly timings: TimingState;
 }
 
 type SavedScalar = string | number | boolean | { readonly number: string };
@@ -131,10 +125,6 @@ export function writeSpan(span: GuestSpan): SavedSpan {
 export function readSpan(saved: unknown): ReadSpan | undefined {
   if (!isRecord(saved) || saved["format"] !== FORMAT) return undefined;
   const dropped = array(saved["dropped"], "dropped").map((count) => integer(count, "dropped"));
-  const timings = record(saved["timings"], "timings");
-  const status = record(saved["status"], "status");
-  const message = status["message"];
-  const code = oneOf(status["code"], [SpanStatusCode.UNSET, SpanStatusCode.OK, SpanStatusCode.ERROR], "status");
   return {
     revision: integer(saved["revision"], "revision"),
     origin: {
@@ -143,24 +133,19 @@ export function readSpan(saved: unknown): ReadSpan | undefined {
       isRoot: boolean(saved["root"], "root"),
       recording: boolean(saved["recording"], "recording"),
       scope: string(saved["scope"], "scope"),
-      startTime: time(saved["start"]),
+      startTime: readTime(saved["start"]),
     },
     state: {
       name: string(saved["name"], "name"),
       kind: oneOf(saved["kind"], KINDS, "kind"),
-      status: message === undefined ? { code } : { code, message: string(message, "status") },
+      status: readStatus(saved["status"]),
       attributes: readAttributes(saved["attributes"]),
       events: array(saved["events"], "events").map(readEvent),
       links: array(saved["links"], "links").map(readLink),
       droppedAttributesCount: dropped[0] ?? 0,
       droppedEventsCount: dropped[1] ?? 0,
       droppedLinksCount: dropped[2] ?? 0,
-      timings: {
-        busy: nanos(timings["busy"], "busy"),
-        idle: nanos(timings["idle"], "idle"),
-        entered: integer(timings["entered"], "entered"),
-        since: time(timings["since"]),
-      },
+      timings: readTimings(saved["timings"]),
     },
   };
 }
@@ -173,37 +158,11 @@ const KINDS: readonly SpanKind[] = [
   SpanKind.CONSUMER,
 ];
 
-/** The identity of a span as plain JSON. */
-export function writeContext({ traceId, spanId, traceFlags, traceState, isRemote }: SpanContext): SavedSpanContext {
-  const list = traceState?.serialize();
-  return {
-    traceId,
-    spanId,
-    traceFlags,
-    ...(list !== undefined && list !== "" && { traceState: list }),
-    ...(isRemote !== undefined && { isRemote }),
-  };
-}
-
-/** @throws TunnelError "snapshot_mismatch" */
-export function readContext(saved: unknown): SpanContext {
-  const { traceId, spanId, traceFlags, traceState, isRemote } = record(saved, "identity");
-  const context: SpanContext = {
-    traceId: string(traceId, "identity"),
-    spanId: string(spanId, "identity"),
-    traceFlags: integer(traceFlags, "identity"),
-  };
-  if (!isSpanContextValid(context) || context.traceFlags > 255) mismatch("identity");
-  if (isRemote !== undefined) context.isRemote = boolean(isRemote, "identity");
-  if (traceState !== undefined) context.traceState = createTraceState(string(traceState, "identity"));
-  return context;
-}
-
 function readEvent(saved: unknown): TimedEvent {
   const event = record(saved, "events");
   return {
     name: string(event["name"], "events"),
-    time: time(event["time"]),
+    time: readTime(event["time"]),
     attributes: readAttributes(event["attributes"]),
     droppedAttributesCount: integer(event["dropped"], "events"),
   };
@@ -230,7 +189,7 @@ function writeScalar(value: string | number | boolean): SavedScalar {
   return { number: Object.is(value, -0) ? "-0" : String(value) };
 }
 
-function readAttributes(saved: unknown): Record<string, AttributeValue> {
+function readAttributes(saved: unknown): AttributeMap {
   const entries = array(saved, "attributes").map((entry) => {
     const [name, value] = array(entry, "attributes");
     const read = attributeValue(Array.isArray(value) ? value.map(readScalar) : readScalar(value));
@@ -244,59 +203,4 @@ function readScalar(saved: unknown): unknown {
   if (!isRecord(saved)) return saved;
   const text = saved["number"];
   return text === "NaN" || text === "Infinity" || text === "-Infinity" || text === "-0" ? Number(text) : undefined;
-}
-
-function time(saved: unknown): HrTime {
-  const [seconds, nanos, ...more] = array(saved, "time");
-  if (!isCount(seconds) || !isCount(nanos) || nanos > 999_999_999 || more.length > 0) mismatch("time");
-  return [seconds, nanos];
-}
-
-/** A duration; one of more than 104 days has lost its last digits and is no safe integer. */
-function nanos(saved: unknown, what: string): number {
-  if (typeof saved !== "number" || !Number.isInteger(saved) || saved < 0) mismatch(what);
-  return saved;
-}
-
-function integer(saved: unknown, what: string): number {
-  if (!isCount(saved)) mismatch(what);
-  return saved;
-}
-
-function isCount(saved: unknown): saved is number {
-  return typeof saved === "number" && Number.isSafeInteger(saved) && saved >= 0;
-}
-
-function oneOf<T extends number>(saved: unknown, values: readonly T[], what: string): T {
-  const value = values.find((candidate) => candidate === saved);
-  if (value === undefined) mismatch(what);
-  return value;
-}
-
-function string(saved: unknown, what: string): string {
-  if (typeof saved !== "string") mismatch(what);
-  return saved;
-}
-
-function boolean(saved: unknown, what: string): boolean {
-  if (typeof saved !== "boolean") mismatch(what);
-  return saved;
-}
-
-function array(saved: unknown, what: string): readonly unknown[] {
-  if (!Array.isArray(saved)) mismatch(what);
-  return saved;
-}
-
-function record(saved: unknown, what: string): { readonly [name: string]: unknown } {
-  if (!isRecord(saved)) mismatch(what);
-  return saved;
-}
-
-function isRecord(value: unknown): value is { readonly [name: string]: unknown } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function mismatch(what: string): never {
-  throw new TunnelError("snapshot_mismatch", `the saved span has no proper ${what}; the state is damaged`);
 }

@@ -1,5 +1,5 @@
 import type { Attributes, Context, HrTime, Link, Span, SpanContext, SpanKind, SpanStatus, TraceState } from "@opentelemetry/api";
-import type { AttributeValue } from "./attributed.ts";
+import type { AttributeMap } from "./attribute-value.ts";
 
 // The parts of the OpenTelemetry SDK that the relay speaks to, as both lines have them (`sdk-trace-base` 2.x, `sdk-trace` 3.x,
 // `sdk-logs` of either). Copies, so that this package depends on no SDK; tests check them against both.
@@ -87,7 +87,7 @@ export interface LogRecord {
   severityNumber?: number;
   severityText?: string;
   body?: string | number | boolean;
-  attributes?: { [name: string]: AttributeValue };
+  attributes?: AttributeMap;
   context?: Context;
 }
 

@@ -11,13 +11,15 @@ import {
   SpanStatusCode,
   type TimeInput,
 } from "@opentelemetry/api";
-import { type RawValue, type TracedValues, ValueKind } from "@spanduct/protocol";
-import { type AttributeTemplate, type AttributeValue, Attributed, attributeValue, NO_ATTRIBUTES } from "./attributed.ts";
-import { putValue, valueName } from "./attributes.ts";
+import type { TracedError, ValueColumns } from "@spanduct/protocol";
+import { type AttributeMap, attributeValue } from "./attribute-value.ts";
+import { AttributeWriter } from "./attribute-writer.ts";
+import type { TakeValue } from "./attribute-plan.ts";
 import type { CallSitePlan } from "./call-site.ts";
 import { type HostClock, hostTime } from "./clock.ts";
 import type { SpanLimits } from "./limits.ts";
 import { ParentContext } from "./parent-context.ts";
+import { flagRolledBack, mergeStatus, rolledBackStatus } from "./status.ts";
 import type { InstrumentationScope, ReadableSpan, Resource, TimedEvent } from "./sdk.ts";
 import { applySpecialField, type Steered } from "./special-fields.ts";
 import { Timings, type TimingState } from "./timings.ts";
@@ -34,7 +36,7 @@ export interface SpanState {
   readonly name: string;
   readonly kind: SpanKind;
   readonly status: SpanStatus;
-  readonly attributes: Record<string, AttributeValue>;
+  readonly attributes: AttributeMap;
   readonly events: readonly TimedEvent[];
   readonly links: readonly Link[];
   readonly droppedAttributesCount: number;
@@ -47,10 +49,12 @@ export interface SpanState {
  * A span of a guest. It is what processors and exporters read (`ReadableSpan`) and what processors may write to (`api.Span`).
  * Only the guest ends it: `end` does nothing.
  */
-export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered {
+export class GuestSpan implements Span, ReadableSpan, Steered {
   name: string;
   kind: SpanKind = SpanKind.INTERNAL;
   status: SpanStatus = { code: SpanStatusCode.UNSET };
+  attributes: AttributeMap = {};
+  droppedAttributesCount = 0;
   readonly startTime: HrTime;
   /** `[0, 0]` as long as the span is open. */
   endTime: HrTime = [0, 0];
@@ -62,10 +66,10 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
   readonly resource: Resource;
   readonly instrumentationScope: InstrumentationScope;
   readonly #setup: SpanSetup;
-  /** Whether its call site has `otel.…` fields. */
-  readonly #isSteered: boolean;
+  readonly #plan: CallSitePlan;
   readonly #identity: SpanContext;
   readonly #timings: Timings;
+  #attributeCount = 0;
   #recording = true;
   #ended = false;
   #asParent: ParentContext | undefined;
@@ -74,6 +78,8 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
   attempt: object | undefined;
   /** @internal Whether it has no parent among the guest's spans. */
   isRoot = false;
+  /** @internal Its place in `OpenRoots`, -1 when it is not there. */
+  rootPlace = -1;
   /** @internal How often it was saved. */
   revision = 0;
 
@@ -87,7 +93,6 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
     name: string,
     startTime: HrTime,
   ) {
-    super(plan.spanAttributes);
     this.name = name;
     this.startTime = startTime;
     // Always there, so that all spans have one shape.
@@ -95,7 +100,7 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
     this.resource = setup.resource;
     this.instrumentationScope = scope;
     this.#setup = setup;
-    this.#isSteered = plan.hasSpecialFields;
+    this.#plan = plan;
     this.#identity = identity;
     this.#timings = new Timings(startTime[0], startTime[1]);
   }
@@ -127,10 +132,9 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
   /** Values that not both SDK lines keep (objects, bytes, null, mixed arrays) count as dropped. */
   setAttribute(key: string, value: unknown): this {
     if (!this.isRecording() || value === undefined) return this;
-    const { attributeCountLimit, attributeValueLengthLimit } = this.#setup.limits;
-    const attribute = attributeValue(value);
-    if (attribute === undefined) this.droppedAttributesCount++;
-    else this.put(key, attribute, attributeCountLimit, attributeValueLengthLimit);
+    const writer = this.#resume();
+    putHostValue(writer, key, value);
+    this.#take(writer);
     return this;
   }
 
@@ -143,12 +147,10 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
     if (!this.isRecording()) return this;
     const isTime = Array.isArray(attributesOrTime) || attributesOrTime instanceof Date || typeof attributesOrTime === "number";
     const at = hostTime(time ?? (isTime ? (attributesOrTime as TimeInput) : undefined), this.#setup.clock);
-    const event = new GuestEvent(NO_ATTRIBUTES, name, at);
-    if (!isTime && attributesOrTime !== undefined) {
-      const { attributePerEventCountLimit } = this.#setup.limits;
-      putAll(event, attributesOrTime as Attributes, attributePerEventCountLimit, this.#setup.limits.attributeValueLengthLimit);
-    }
-    this.pushEvent(event);
+    const { attributePerEventCountLimit, attributeValueLengthLimit } = this.#setup.limits;
+    const writer = new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit);
+    if (!isTime && attributesOrTime !== undefined) putHostValues(writer, attributesOrTime as Attributes);
+    this.pushEvent({ name, time: at, attributes: writer.attributes, droppedAttributesCount: writer.dropped });
     return this;
   }
 
@@ -160,11 +162,10 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
       if (linkCountLimit <= 0) return this;
       this.links.shift();
     }
-    const kept = new Attributed(NO_ATTRIBUTES);
-    if (link.attributes !== undefined) putAll(kept, link.attributes, attributePerLinkCountLimit, attributeValueLengthLimit);
-    const { attributes, droppedAttributesCount } = kept;
-    const dropped = droppedAttributesCount + (link.droppedAttributesCount ?? 0);
-    this.links.push({ context: link.context, attributes, droppedAttributesCount: dropped });
+    const writer = new AttributeWriter(attributePerLinkCountLimit, attributeValueLengthLimit);
+    if (link.attributes !== undefined) putHostValues(writer, link.attributes);
+    const droppedAttributesCount = writer.dropped + (link.droppedAttributesCount ?? 0);
+    this.links.push({ context: link.context, attributes: writer.attributes, droppedAttributesCount });
     return this;
   }
 
@@ -212,23 +213,20 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
 
   /** @internal */
   mergeStatus(code: SpanStatusCode, message?: string): void {
-    if (this.status.code === SpanStatusCode.OK) return;
-    const kept = message ?? (code === SpanStatusCode.ERROR ? this.status.message : undefined);
-    this.status = kept === undefined ? { code } : { code, message: kept };
+    this.status = mergeStatus(this.status, code, message);
+  }
+
+  /** @internal Start with what the call site and the values say. */
+  begin(writer: AttributeWriter, values: ValueColumns): void {
+    this.#plan.spanAttributes.write(writer, values, this.#takeValue());
+    this.#take(writer);
   }
 
   /** @internal */
-  putValues(values: TracedValues): void {
-    const { attributeCountLimit, attributeValueLengthLimit } = this.#setup.limits;
-    const { size, kinds, raws } = values;
-    for (let i = 0; i < size; i++) {
-      const name = valueName(values, i);
-      if (name === undefined) continue;
-      const kind = kinds[i] as ValueKind;
-      const raw = raws[i] as RawValue;
-      if (this.#isSteered && applySpecialField(this, name, kind, raw)) continue;
-      putValue(this, name, kind, raw, attributeCountLimit, attributeValueLengthLimit);
-    }
+  record(writer: AttributeWriter, values: ValueColumns): void {
+    writer.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
+    this.#plan.spanAttributes.add(writer, values, this.#takeValue());
+    this.#take(writer);
   }
 
   /** @internal */
@@ -243,10 +241,9 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
   }
 
   /** @internal An error happened in it: error status unless a status is set, and `error.type`. */
-  failed(message: string | undefined, type: string | undefined): void {
-    const { attributeCountLimit, attributeValueLengthLimit } = this.#setup.limits;
-    if (this.status.code === SpanStatusCode.UNSET) this.mergeStatus(SpanStatusCode.ERROR, message);
-    if (type !== undefined) this.put("error.type", type, attributeCountLimit, attributeValueLengthLimit);
+  fail(message: string | undefined, error: TracedError | undefined): void {
+    if (this.status.code === SpanStatusCode.UNSET) this.mergeStatus(SpanStatusCode.ERROR, error?.message ?? message);
+    if (error?.type !== undefined) this.setAttribute("error.type", error.type);
   }
 
   /** @internal */
@@ -266,9 +263,15 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
     this.endTime = isEarly ? [startSeconds, startNanos] : [seconds, nanos];
     const timings = this.#timings;
     timings.finish(this.endTime[0], this.endTime[1]);
-    const { attributeCountLimit, attributeValueLengthLimit } = this.#setup.limits;
-    this.put("busy_ns", timings.busyNanos, attributeCountLimit, attributeValueLengthLimit);
-    this.put("idle_ns", timings.idleNanos, attributeCountLimit, attributeValueLengthLimit);
+    const { attributes } = this;
+    if (this.#attributeCount + 2 <= this.#setup.limits.attributeCountLimit && !("busy_ns" in attributes) && !("idle_ns" in attributes)) {
+      attributes["busy_ns"] = timings.busyNanos;
+      attributes["idle_ns"] = timings.idleNanos;
+      this.#attributeCount += 2;
+    } else {
+      this.setAttribute("busy_ns", timings.busyNanos);
+      this.setAttribute("idle_ns", timings.idleNanos);
+    }
   }
 
   /** @internal Nothing changes it from here on. */
@@ -278,15 +281,15 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
 
   /** @internal Flag it as work that was rolled back. */
   markRolledBack(): void {
-    this.force("spanduct.rolled_back", true);
-    const message = this.status.code === SpanStatusCode.ERROR ? this.status.message : undefined;
-    this.status = { code: SpanStatusCode.ERROR, message: message ?? "rolled back" };
+    flagRolledBack(this.attributes);
+    this.status = rolledBackStatus(this.status);
   }
 
   /** @internal The sampler does not want it: it keeps its identity and nothing else. */
   stopRecording(): void {
     this.#recording = false;
-    this.replaceAttributes({}, 0);
+    this.attributes = {};
+    this.droppedAttributesCount = 0;
     this.events = [];
     this.links = [];
   }
@@ -299,7 +302,7 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
   /** @internal The context of its children, `base` being that of the roots. */
   contextUnder(base: Context): Context {
     if (this.#asParent === undefined || this.#asParentUnder !== base) {
-      this.#asParent = new ParentContext(base, this);
+      this.#asParent = new ParentContext(base, () => this);
       this.#asParentUnder = base;
     }
     return this.#asParent;
@@ -326,7 +329,9 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
     this.name = state.name;
     this.kind = state.kind;
     this.status = state.status;
-    this.replaceAttributes(state.attributes, state.droppedAttributesCount);
+    this.attributes = state.attributes;
+    this.#attributeCount = Object.keys(state.attributes).length;
+    this.droppedAttributesCount = state.droppedAttributesCount;
     this.events = state.events as TimedEvent[];
     this.links = state.links as Link[];
     this.droppedEventsCount = state.droppedEventsCount;
@@ -339,27 +344,34 @@ export class GuestSpan extends Attributed implements Span, ReadableSpan, Steered
   get recording(): boolean {
     return this.#recording;
   }
-}
 
-/** An event of a guest's span. */
-export class GuestEvent extends Attributed implements TimedEvent {
-  name: string;
-  readonly time: HrTime;
+  #takeValue(): TakeValue | undefined {
+    return this.#plan.hasSpecialFields ? (name, kind, raw) => applySpecialField(this, name, kind, raw) : undefined;
+  }
 
-  constructor(template: AttributeTemplate, name: string, time: HrTime) {
-    super(template);
-    this.name = name;
-    this.time = time;
+  /** For the host's code, which may come in the middle of the relay's own writing. */
+  #resume(): AttributeWriter {
+    const { attributeCountLimit, attributeValueLengthLimit } = this.#setup.limits;
+    const writer = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
+    writer.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
+    return writer;
+  }
+
+  #take({ attributes, count, dropped }: AttributeWriter): void {
+    this.attributes = attributes;
+    this.#attributeCount = count;
+    this.droppedAttributesCount = dropped;
   }
 }
 
 /** Put what code of the host gives. */
-function putAll(target: Attributed, attributes: Attributes, countLimit: number, lengthLimit: number): void {
-  for (const key of Object.keys(attributes)) {
-    const value: unknown = attributes[key];
-    if (value === undefined) continue;
-    const attribute = attributeValue(value);
-    if (attribute === undefined) target.droppedAttributesCount++;
-    else target.put(key, attribute, countLimit, lengthLimit);
-  }
+function putHostValues(writer: AttributeWriter, attributes: Attributes): void {
+  for (const key of Object.keys(attributes)) putHostValue(writer, key, attributes[key]);
+}
+
+function putHostValue(writer: AttributeWriter, key: string, value: unknown): void {
+  if (value === undefined) return;
+  const attribute = attributeValue(value);
+  if (attribute === undefined) writer.dropped++;
+  else writer.put(key, attribute);
 }

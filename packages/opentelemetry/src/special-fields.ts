@@ -5,7 +5,6 @@ import { type RawValue, ValueKind } from "@spanduct/protocol";
 export interface Steered {
   rename(name: string): void;
   setKind(kind: SpanKind): void;
-  /** Ok is final, as in the SDK. An error without a message keeps the message that is there. */
   mergeStatus(code: SpanStatusCode, message?: string): void;
 }
 

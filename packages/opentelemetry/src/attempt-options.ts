@@ -1,0 +1,69 @@
+import { type Context, context, type Link, ROOT_CONTEXT, type SpanContext, trace } from "@opentelemetry/api";
+import { isContext } from "./parent-context.ts";
+
+/** Where events go; see `AttemptOptions.events`. */
+export type EventMapping = "auto" | "span" | "log" | "both";
+
+/** How attempts are treated. What a relay is made with is the default of its executions. */
+export interface AttemptOptions {
+  /**
+   * Where a guest's events go. `span`: they become events of their span. `log`: log records. `both`: both. `auto`, the default:
+   * `log` with a `loggerProvider`, else `span`. An event outside of all spans becomes a log record where there is a
+   * `loggerProvider`, else an event of the host's own span, if that is recorded.
+   */
+  readonly events?: EventMapping;
+  /**
+   * `immediate`, the default: a span goes out when it opens and when it closes, and a rollback closes and flags what is open.
+   * `transactional`: all that an attempt does is held until it is committed.
+   */
+  readonly export?: "immediate" | "transactional";
+  /**
+   * What becomes of a rolled-back attempt that was held (`transactional`). `mark`, the default: it goes out flagged, spans with
+   * the attribute `spanduct.rolled_back` and error status, log records with the attribute. `discard`: nothing of it goes out.
+   */
+  readonly rollback?: "mark" | "discard";
+}
+
+/** Where an attempt hangs. */
+export interface PlacementOptions {
+  /**
+   * What the guest's root spans hang under. Default: `context.active()` at the call. `ROOT_CONTEXT` makes each a trace of its
+   * own, which is for long workflows, best with a link to where they began.
+   */
+  readonly parent?: Context | SpanContext;
+  /** Links that each of the guest's root spans gets. */
+  readonly links?: readonly Link[];
+}
+
+/** `AttemptOptions` and `PlacementOptions` with everything decided. */
+export interface AttemptSetup {
+  readonly toSpans: boolean;
+  readonly toLogs: boolean;
+  /** Hold everything until the attempt is committed. */
+  readonly isTransactional: boolean;
+  /** Let nothing of a rolled-back attempt out that is held. */
+  readonly discards: boolean;
+  readonly context: Context;
+  readonly links: readonly Link[];
+}
+
+/** @throws TypeError for `events` "log" or "both" without a logger provider */
+export function resolveAttempt(options: AttemptOptions & PlacementOptions, hasLogs: boolean): AttemptSetup {
+  const { events = "auto", export: exportMode = "immediate", rollback = "mark", parent, links = [] } = options;
+  if (!hasLogs && (events === "log" || events === "both")) throw new TypeError(`events: "${events}" needs a loggerProvider`);
+  const toLogs = events === "auto" ? hasLogs : events !== "span";
+  const isTransactional = exportMode === "transactional";
+  return {
+    toSpans: events === "auto" ? !hasLogs : events !== "log",
+    toLogs,
+    isTransactional,
+    discards: isTransactional && rollback === "discard",
+    context: parentContext(parent),
+    links,
+  };
+}
+
+function parentContext(parent: Context | SpanContext | undefined): Context {
+  if (parent === undefined) return context.active();
+  return isContext(parent) ? parent : trace.setSpanContext(ROOT_CONTEXT, parent);
+}

@@ -1,0 +1,151 @@
+import { type Span, type SpanContext, SpanKind, type SpanStatus, SpanStatusCode } from "@opentelemetry/api";
+import type { CallSitePlan } from "./call-site.ts";
+import type { Placed } from "./open-roots.ts";
+import {
+  boolean,
+  isRecord,
+  readContext,
+  readStatus,
+  readTime,
+  readTimings,
+  type SavedSpanContext,
+  writeContext,
+} from "./saved-json.ts";
+import type { Steered } from "./special-fields.ts";
+import { mergeStatus } from "./status.ts";
+import { Timings, type TimingState } from "./timings.ts";
+
+const FORMAT = "spanduct.tracer/1";
+
+/** A span as `saveSpan` gives it to the host to keep. */
+export interface SavedTracerSpan extends TracerSpanState {
+  readonly format: typeof FORMAT;
+  /** Of the span that the tracer made. */
+  readonly identity: SavedSpanContext;
+  readonly parent?: SavedSpanContext;
+  readonly root: boolean;
+  readonly start: readonly [number, number];
+}
+
+/** What changes about a span while it is open, as far as the relay keeps it. */
+export interface TracerSpanState {
+  readonly status: SpanStatus;
+  readonly timings: TimingState;
+}
+
+/** What never changes about a span. */
+export interface TracerSpanOrigin {
+  readonly plan: CallSitePlan;
+  readonly startTime: readonly [number, number];
+  readonly isRoot: boolean;
+  /** The guest's span that it is in. */
+  readonly parent: TracerSpan | undefined;
+  /** Where it hangs when `parent` is not there. */
+  readonly outerParent: SpanContext | undefined;
+  /** The span that another process left open and that this one goes on with. */
+  readonly continues: SpanContext | undefined;
+}
+
+/** A guest's span that a tracer makes: started when it is needed, with what the tracer does not tell kept beside. */
+export class TracerSpan implements Steered, Placed {
+  readonly origin: TracerSpanOrigin;
+  name: string;
+  kind: SpanKind = SpanKind.INTERNAL;
+  status: SpanStatus = { code: SpanStatusCode.UNSET };
+  readonly timings: Timings;
+  rootPlace = -1;
+  /** The attempt that opened it or took it over. */
+  attempt: object | undefined;
+  /** Makes it; set before anything else is asked. */
+  start: (() => Span) | undefined;
+  #span: Span | undefined;
+
+  constructor(origin: TracerSpanOrigin) {
+    this.origin = origin;
+    this.name = origin.plan.givenName;
+    this.timings = new Timings(origin.startTime[0], origin.startTime[1]);
+  }
+
+  /** The tracer's span, which starts with the first use. */
+  get span(): Span {
+    this.#span ??= (this.start as () => Span)();
+    return this.#span;
+  }
+
+  get isStarted(): boolean {
+    return this.#span !== undefined;
+  }
+
+  /** False once the tracer has said that it does not record it. */
+  get mayRecord(): boolean {
+    return this.#span === undefined || this.#span.isRecording();
+  }
+
+  /** Of the tracer's span; before it has started, of the one that it goes on with. */
+  get identity(): SpanContext | undefined {
+    return this.#span?.spanContext() ?? this.origin.continues;
+  }
+
+  get parentIdentity(): SpanContext | undefined {
+    return this.origin.parent?.identity ?? this.origin.outerParent;
+  }
+
+  rename(name: string): void {
+    this.name = name;
+  }
+
+  setKind(kind: SpanKind): void {
+    this.kind = kind;
+  }
+
+  mergeStatus(code: SpanStatusCode, message?: string): void {
+    this.status = mergeStatus(this.status, code, message);
+  }
+
+  get state(): TracerSpanState {
+    return { status: this.status, timings: this.timings.state };
+  }
+
+  set state({ status, timings }: TracerSpanState) {
+    this.status = status;
+    this.timings.state = timings;
+  }
+}
+
+/** `undefined` as long as it has no identity. */
+export function writeTracerSpan(span: TracerSpan): SavedTracerSpan | undefined {
+  const { identity, parentIdentity, origin, state } = span;
+  if (identity === undefined) return undefined;
+  return {
+    format: FORMAT,
+    identity: writeContext(identity),
+    ...(parentIdentity !== undefined && { parent: writeContext(parentIdentity) }),
+    root: origin.isRoot,
+    start: origin.startTime,
+    ...state,
+  };
+}
+
+/**
+ * What `writeTracerSpan` wrote, checked.
+ *
+ * @returns `undefined` when it is not this relay's, or of another version
+ * @throws TunnelError "snapshot_mismatch": it says it is, but no relay can have written it
+ */
+export function readTracerSpan(
+  saved: unknown,
+  plan: CallSitePlan,
+): { readonly origin: TracerSpanOrigin; readonly state: TracerSpanState } | undefined {
+  if (!isRecord(saved) || saved["format"] !== FORMAT) return undefined;
+  return {
+    origin: {
+      plan,
+      startTime: readTime(saved["start"]),
+      isRoot: boolean(saved["root"], "root"),
+      parent: undefined,
+      outerParent: saved["parent"] === undefined ? undefined : readContext(saved["parent"]),
+      continues: readContext(saved["identity"]),
+    },
+    state: { status: readStatus(saved["status"]), timings: readTimings(saved["timings"]) },
+  };
+}
