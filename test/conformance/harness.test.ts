@@ -1,11 +1,24 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import type { Codec } from "@spanduct/protocol";
+import { type Codec, dispatchEvent, recordEvents } from "@spanduct/protocol";
+import { json } from "@spanduct/protocol/json";
 import { describe, expect, it } from "vitest";
 import { CODECS, Harness } from "./harness.ts";
 import { comparable, vectors } from "./vectors.ts";
 
 const HARNESS = join(import.meta.dirname, "harness.ts");
+
+/** No bytes of its own: events become objects and are taken apart again, as between `onEvent` and `receive`. */
+const objects: Codec = {
+  name: "objects",
+  createEncoder: json.createEncoder,
+  createDecoder: (limits) => ({
+    decode(bytes, sink, onError) {
+      const objectsTo = recordEvents((event) => dispatchEvent(event, sink, limits));
+      json.createDecoder(limits).decode(bytes, objectsTo, onError);
+    },
+  }),
+};
 
 function run(input: Uint8Array, codec?: Codec): string[] {
   const output: string[] = [];
@@ -22,7 +35,7 @@ function outputOf(...lines: string[]): unknown[] {
 const SITE = '{"new_call_site":{"id":1,"kind":"span","name":"s","target":"t","level":"info","fields":["a","b"]}}';
 const control = (name: string, more = ""): string => `{"$control":"${name}"${more}}`;
 
-describe.each([{ name: "none", codec: undefined }, ...CODECS.map((codec) => ({ name: codec.name, codec }))])(
+describe.each([undefined, ...CODECS, objects].map((codec) => ({ name: codec?.name ?? "none", codec })))(
   "receiver behind codec $name: does what the crate's did",
   ({ codec }) => {
     it.each(vectors())("for $name", ({ input, expected }) => {
