@@ -21,6 +21,7 @@ export type { PersistedMetadata, PersistedSpan, PersistedSpans } from "./state.t
 export type { BatchDecoder, BatchEncoder, Codec } from "./codec.ts";
 export { controlAnnounce, controlLevel, controlWord, isControlWord } from "./control.ts";
 export { dispatchEvent } from "./dispatch.ts";
+export { IdMap } from "./id-map.ts";
 export { LevelNumber, levelFromNumber } from "./level.ts";
 export { recordEvents } from "./recorder.ts";
 export { FieldResolver } from "./resolve.ts";

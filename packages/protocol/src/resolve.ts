@@ -1,4 +1,5 @@
 import type { CallSiteData, Id } from "./event.ts";
+import { IdMap } from "./id-map.ts";
 import type { Limits } from "./limits.ts";
 import type { BatchHeader, EventSink, EventTime } from "./sink.ts";
 import { type RawValue, TracedValues, type ValueColumns, type ValueKind, valueName } from "./values.ts";
@@ -18,8 +19,8 @@ const NO_FIELDS: readonly string[] = [];
 export class FieldResolver implements EventSink {
   readonly #sink: EventSink;
   readonly #limits: Limits;
-  readonly #callSites: Map<Id, readonly string[]> = new Map();
-  readonly #spans: Map<Id, LiveSpan> = new Map();
+  readonly #callSites: IdMap<readonly string[]> = new IdMap();
+  readonly #spans: IdMap<LiveSpan> = new IdMap();
   readonly #values: TracedValues = new TracedValues();
 
   constructor(sink: EventSink, limits: Limits) {
@@ -36,13 +37,15 @@ export class FieldResolver implements EventSink {
   }
 
   newCallSite(id: Id, data: CallSiteData, time: EventTime): void {
-    if (this.#callSites.has(id) || this.#callSites.size < this.#limits.maxCallSites) this.#callSites.set(id, data.fields);
+    const isKnown = this.#callSites.get(id) !== undefined;
+    if (isKnown || this.#callSites.size < this.#limits.maxCallSites) this.#callSites.set(id, data.fields);
     this.#sink.newCallSite(id, data, time);
   }
 
   newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
     const fields = this.#callSites.get(metadataId) ?? NO_FIELDS;
-    if (this.#spans.has(id) || this.#spans.size < this.#limits.maxLiveSpans) this.#spans.set(id, { fields, handles: 1 });
+    const isKnown = this.#spans.get(id) !== undefined;
+    if (isKnown || this.#spans.size < this.#limits.maxLiveSpans) this.#spans.set(id, { fields, handles: 1 });
     this.#sink.newSpan(id, parentId, metadataId, this.#named(values, fields), time);
   }
 

@@ -60,7 +60,7 @@ export class ValueList implements ValueColumns {
 
 /** Columns where a key that comes again replaces its value, in linear time even for hostile records. */
 export class TracedValues extends ValueList {
-  #positions: Map<number | string, number> | undefined;
+  #positions: Map<string, number> | undefined;
 
   override clear(fields?: readonly string[]): void {
     super.clear(fields);
@@ -88,7 +88,7 @@ export class TracedValues extends ValueList {
   set(key: number | string, kind: ValueKind, raw: RawValue): void {
     const at = this.indexOf(key);
     if (at < 0) {
-      this.#positions?.set(key, this.size);
+      this.#positions?.set(textKey(key), this.size);
       this.push(key, kind, raw);
     } else {
       this.kinds[at] = kind;
@@ -105,10 +105,15 @@ export class TracedValues extends ValueList {
     }
     if (this.#positions === undefined) {
       this.#positions = new Map();
-      for (let i = 0; i < size; i++) this.#positions.set(keys[i] as number | string, i);
+      for (let i = 0; i < size; i++) this.#positions.set(textKey(keys[i] as number | string), i);
     }
-    return this.#positions.get(key) ?? -1;
+    return this.#positions.get(textKey(key)) ?? -1;
   }
+}
+
+/** As text, because engines hash numbers the same way everywhere, so a guest could choose indices that all collide. */
+function textKey(key: number | string): string {
+  return typeof key === "number" ? `#${key}` : `=${key}`;
 }
 
 /** Name of the value at `position`; `undefined` for an index outside `fields`. */

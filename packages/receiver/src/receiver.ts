@@ -10,6 +10,7 @@ import {
   type EventSink,
   type EventTime,
   type Id,
+  IdMap,
   isTunnelError,
   type Limits,
   type PersistedMetadata,
@@ -89,7 +90,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   readonly #decoder: BatchDecoder;
   readonly #onError: ((error: TunnelError) => void) | undefined;
 
-  readonly #callSites: Map<Id, CallSite> = new Map();
+  readonly #callSites: IdMap<CallSite> = new IdMap();
+  readonly #callSiteIds: Id[] = [];
   readonly #spans: SpanTable<Span> = new SpanTable();
   readonly #stack: SpanStack<Span> = new SpanStack();
   readonly #sequence: SequenceTracker;
@@ -233,7 +235,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   /** All call sites known so far, those given to the constructor included: merge them into what is stored for the program. */
   persistMetadata(): PersistedMetadata {
     const metadata = Object.create(null) as { [id: string]: CallSiteData };
-    for (const [id, callSite] of this.#callSites) metadata[String(id)] = callSite.data;
+    for (const id of this.#callSiteIds) metadata[String(id)] = (this.#callSites.get(id) as CallSite).data;
     return metadata;
   }
 
@@ -300,6 +302,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (known !== callSite) {
       this.#definitions++;
       this.#callSites.set(id, callSite);
+      if (known === undefined) this.#callSiteIds.push(id);
     }
     this.#events++;
   }

@@ -1,4 +1,4 @@
-import type { Id } from "@spanduct/protocol";
+import { type Id, IdMap } from "@spanduct/protocol";
 import type { SpanState } from "./span-state.ts";
 
 /**
@@ -6,7 +6,7 @@ import type { SpanState } from "./span-state.ts";
  * close before another one opens and most events are about the newest.
  */
 export class SpanTable<Span> {
-  readonly #older: Map<Id, SpanState<Span>> = new Map();
+  readonly #older: IdMap<SpanState<Span>> = new IdMap();
   #newest: SpanState<Span> | undefined;
 
   get size(): number {
