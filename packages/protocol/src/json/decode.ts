@@ -86,6 +86,7 @@ export class JsonDecoder implements BatchDecoder {
 
   decode(bytes: Uint8Array, sink: EventSink, onError: OnError): void {
     this.#hasBase = false;
+    this.#scanner.cacheTexts();
     let bad = 0;
     for (let start = 0; start < bytes.length; ) {
       const newline = bytes.indexOf(LINE_FEED, start);

@@ -8,7 +8,7 @@ import type { TracingEvent } from "../event.ts";
 import { recordEvents } from "../recorder.ts";
 import { JsonDecoder, parseEvent } from "./decode.ts";
 import { JsonEncoder, printEvent } from "./encode.ts";
-import { UNLIMITED } from "./unlimited.ts";
+import { UNLIMITED } from "../unlimited.ts";
 
 const STREAMS = resolve(import.meta.dirname, "../../../../test/vectors/streams");
 const decoder = new TextDecoder("utf-8", { fatal: true });

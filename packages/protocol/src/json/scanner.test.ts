@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../errors.ts";
 import { JsonScanner } from "./scanner.ts";
-import { UNLIMITED } from "./unlimited.ts";
+import { UNLIMITED } from "../unlimited.ts";
 
 const encoder = new TextEncoder();
 

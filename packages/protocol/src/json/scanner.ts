@@ -60,7 +60,7 @@ const MAX_I128 = 2n ** 127n - 1n;
  */
 export class JsonScanner {
   readonly #limits: Limits;
-  readonly #cache: TextCache = new TextCache();
+  #cache: TextCache | undefined;
   #scratch: Uint8Array = NO_BYTES;
   #bytes: Uint8Array = NO_BYTES;
   #pos = 0;
@@ -88,6 +88,11 @@ export class JsonScanner {
 
   constructor(limits: Limits) {
     this.#limits = limits;
+  }
+
+  /** Remember texts that come again, which is worth its memory from a few events on. */
+  cacheTexts(): void {
+    this.#cache ??= new TextCache();
   }
 
   /** Go on with `bytes[start, end)`. */
@@ -209,7 +214,9 @@ export class JsonScanner {
     }
     const length = end - start;
     if (length > this.#limits.maxStringBytes) this.exceed("maxStringBytes", length, at);
-    if (length <= TextCache.WIDTH && this.#ascii && !this.#escaped) return this.#cache.get(bytes, start, end, this.#hash);
+    if (this.#cache !== undefined && length <= TextCache.WIDTH && this.#ascii && !this.#escaped) {
+      return this.#cache.get(bytes, start, end, this.#hash);
+    }
     return this.#utf8(bytes, start, end, at);
   }
 

@@ -1,19 +1,25 @@
-import { EventReader } from "../dispatch.ts";
-import { DecodeError, TunnelError } from "../errors.ts";
 import type { CallSiteData, Id } from "../event.ts";
-import type { PersistedMetadata, PersistedSpan, PersistedSpans } from "../state.ts";
+import {
+  mismatch,
+  type OpenSpan,
+  type PersistedMetadata,
+  type PersistedSpan,
+  type PersistedSpans,
+  readId,
+  readMetadata,
+  readSpans,
+} from "../state.ts";
 import { readUtf8 } from "../utf8.ts";
 import { TracedValues, toValueMap } from "../values.ts";
 import { jsonBytes } from "./decode.ts";
 import { Key, keySet } from "./keys.ts";
 import { CALL_SITE_KEYS, CALL_SITE_REQUIRED, CallSiteDraft, readValues } from "./parts.ts";
 import { JsonScanner } from "./scanner.ts";
-import { UNLIMITED } from "./unlimited.ts";
+import { UNLIMITED } from "../unlimited.ts";
 import { JsonWriter } from "./writer.ts";
 
 const SPAN_KEYS = keySet(Key.metadata_id, Key.parent_id, Key.ref_count, Key.values, Key.entered, Key.relay);
 const SPAN_REQUIRED = keySet(Key.metadata_id, Key.ref_count, Key.values);
-const MAX_U64 = 2n ** 64n - 1n;
 
 /**
  * Call sites from the text of `printState`, or of the genuine crate. The result has no prototype.
@@ -54,26 +60,54 @@ export function parseSpans(text: string | Uint8Array): PersistedSpans {
  */
 export function printState(state: PersistedMetadata | PersistedSpans): string {
   const writer = new JsonWriter();
-  const reader = new EventReader(UNLIMITED);
-  let where = "state";
-  try {
-    const ids = Object.keys(state).map((id) => checkId(id, 0));
-    ids.sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
-    writer.raw("{");
-    ids.forEach((id, position) => {
-      where = `id ${id}`;
-      const entry = reader.object(state[id], "the entry");
-      writer.raw(position === 0 ? `"${id}":{` : `,"${id}":{`);
-      if (Object.hasOwn(entry, "metadata_id")) writeSpan(writer, reader, entry);
-      else writer.callSite(reader.callSite(entry));
-      writer.raw("}");
-    });
-    writer.raw("}");
-  } catch (error) {
-    throw mismatch(where, error);
-  }
+  if (isSpans(state)) writeEntries(writer, readSpans(state), (span) => writeSpan(writer, span));
+  else writeEntries(writer, readMetadata(state), (data) => writer.callSite(data));
   // What was just written is valid.
   return readUtf8(writer.bytes, 0, writer.byteLength) as string;
+}
+
+function isSpans(state: PersistedMetadata | PersistedSpans): state is PersistedSpans {
+  return Object.values(state).some((entry) => typeof entry === "object" && entry !== null && Object.hasOwn(entry, "metadata_id"));
+}
+
+function writeEntries<T>(writer: JsonWriter, entries: [id: Id, entry: T][], write: (entry: T) => void): void {
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  writer.raw("{");
+  entries.forEach(([id, entry], position) => {
+    writer.raw(position === 0 ? `"${id}":{` : `,"${id}":{`);
+    write(entry);
+    writer.raw("}");
+  });
+  writer.raw("}");
+}
+
+function writeSpan(writer: JsonWriter, { metadataId, parentId, refCount, values, entered, relay }: OpenSpan): void {
+  writer.raw('"metadata_id":');
+  writer.integer(metadataId);
+  if (parentId !== undefined) {
+    writer.raw(',"parent_id":');
+    writer.integer(parentId);
+  }
+  writer.raw(',"ref_count":');
+  writer.integer(refCount);
+  writer.raw(',"values":');
+  writer.values(values);
+  if (entered !== undefined) {
+    writer.raw(',"entered":');
+    writer.integer(entered);
+  }
+  if (relay !== undefined) {
+    writer.raw(',"relay":');
+    writer.json(relayText(relay));
+  }
+}
+
+function relayText(relay: unknown): string {
+  try {
+    return JSON.stringify(relay) ?? "null";
+  } catch (error) {
+    throw mismatch("state of a relay", error);
+  }
 }
 
 function readSpan(scanner: JsonScanner, bytes: Uint8Array): PersistedSpan {
@@ -125,28 +159,6 @@ function readSpan(scanner: JsonScanner, bytes: Uint8Array): PersistedSpan {
   };
 }
 
-function writeSpan(writer: JsonWriter, reader: EventReader, span: { readonly [key: string]: unknown }): void {
-  const parentId = reader.optionalId(span, "parent_id");
-  writer.raw('"metadata_id":');
-  writer.integer(reader.id(span, "metadata_id"));
-  if (parentId !== undefined) {
-    writer.raw(',"parent_id":');
-    writer.integer(parentId);
-  }
-  writer.raw(',"ref_count":');
-  writer.integer(reader.integer(span["ref_count"], "ref_count", 0n, MAX_U64));
-  writer.raw(',"values":');
-  writer.values(reader.values(span));
-  if (span["entered"] !== undefined) {
-    writer.raw(',"entered":');
-    writer.integer(reader.integer(span["entered"], "entered", 0n, MAX_U64));
-  }
-  if (span["relay"] !== undefined) {
-    writer.raw(',"relay":');
-    writer.json(JSON.stringify(span["relay"]) ?? "null");
-  }
-}
-
 /** An object whose keys are ids. */
 function parseEntries<T>(
   text: string | Uint8Array,
@@ -158,29 +170,19 @@ function parseEntries<T>(
   try {
     const bytes = jsonBytes(text);
     const scanner = new JsonScanner(UNLIMITED);
+    scanner.cacheTexts();
     scanner.reset(bytes, 0, bytes.length);
     scanner.open(where);
     while (scanner.more()) {
       where = `${what}s`;
       const at = scanner.offset;
-      const id = checkId(scanner.name(), at);
+      const id = readId(scanner.name(), at);
       where = `${what} ${id}`;
-      entries[id] = read(scanner, bytes);
+      entries[String(id)] = read(scanner, bytes);
     }
     scanner.expectEnd();
   } catch (error) {
     throw mismatch(where, error);
   }
   return entries;
-}
-
-/** `id` if it is an id in decimal. */
-function checkId(id: string, offset: number): string {
-  if (!/^(?:0|[1-9][0-9]{0,19})$/.test(id) || BigInt(id) > MAX_U64) throw new DecodeError("malformed", "not an id", offset);
-  return id;
-}
-
-function mismatch(where: string, cause: unknown): TunnelError {
-  const reason = cause instanceof DecodeError ? cause.reason : String(cause);
-  return new TunnelError("snapshot_mismatch", `persisted ${where}: ${reason}`, { cause });
 }
