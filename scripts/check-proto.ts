@@ -6,18 +6,16 @@
  *     node scripts/check-proto.ts generate   write test/oracle/gen anew
  *     node scripts/check-proto.ts release    take the contract as it is now for the released one
  */
-import { spawnSync } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { runTool } from "./tool.ts";
 
 const root = resolve(import.meta.dirname, "..");
-const tools = join(root, "tools");
 
 /** @returns what buf complains about; empty when it does not */
 function buf(...args: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync("pnpm", ["--dir", tools, "exec", "buf", ...args], { encoding: "utf8" });
-  if (error !== undefined) throw error;
+  const { status, stdout, stderr } = runTool(["buf", ...args]);
   return status === 0 ? "" : `buf ${args[0]}: exit code ${status}\n${stdout}${stderr}`;
 }
 
