@@ -227,6 +227,19 @@ export class EventReader {
     return isNone(value) ? undefined : this.integer(value, key, 0n, MAX_U64);
   }
 
+  /** A safe integer from 1; `undefined` where there is none. */
+  optionalCount(fields: Fields, key: string): number | undefined {
+    const value = own(fields, key);
+    if (isNone(value)) return undefined;
+    const count = this.integer(value, key, 0n, MAX_U64);
+    if (typeof count === "bigint" || count < 1) fail(`${key} is out of range`);
+    return count;
+  }
+
+  count(fields: Fields, key: string): number {
+    return this.optionalCount(fields, key) ?? fail(`${key} is missing`);
+  }
+
   #u32(value: unknown, where: string): number {
     const integer = this.integer(value, where, 0n, MAX_U64);
     if (integer > MAX_U32) fail(`${where} is out of range`);
@@ -254,8 +267,8 @@ export class EventReader {
   }
 }
 
-/** Property `key` if `object` itself has it and it is enumerable, else `undefined`. */
-function own(object: Fields, key: string): unknown {
+/** Property `key` if `object` itself has it and it is enumerable, else `undefined`. @internal */
+export function own(object: Fields, key: string): unknown {
   return Object.prototype.propertyIsEnumerable.call(object, key) ? object[key] : undefined;
 }
 

@@ -26,5 +26,7 @@ export { LevelNumber, levelFromNumber } from "./level.ts";
 export { recordEvents } from "./recorder.ts";
 export { FieldResolver } from "./resolve.ts";
 export type { BatchHeader, ClockDomain, EventSink, EventTime } from "./sink.ts";
+export type { OpenSpan } from "./state.ts";
+export { readMetadata, readSpans } from "./state.ts";
 export { canonicalInteger, tagged, toValueMap, TracedValues, ValueKind, ValueList, valueName } from "./values.ts";
 export type { RawValue, ValueColumns } from "./values.ts";

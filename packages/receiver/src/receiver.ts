@@ -13,16 +13,19 @@ import {
   IdMap,
   isTunnelError,
   type Limits,
+  type OpenSpan,
   type PersistedMetadata,
   type PersistedSpans,
+  type RawValue,
   ReceiveError,
   type ReceiveErrorDetail,
-  type RawValue,
+  readMetadata,
+  readSpans,
   TracedValues,
   type TracingEvent,
-  type ValueColumns,
   type TunnelError,
   type TunnelErrorCode,
+  type ValueColumns,
   type ValueKind,
 } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
@@ -30,15 +33,15 @@ import { type CallSite, MetadataArena } from "./arena.ts";
 import { declaredValues, NamedValues, valueBytes } from "./named-values.ts";
 import type { Loss, Relay } from "./relay.ts";
 import { SequenceTracker } from "./sequence.ts";
-import { readMetadata, readSpans, writeSpans } from "./snapshot.ts";
+import { readSpan, writeSpans } from "./snapshot.ts";
 import { SpanStack, SpanState } from "./span-state.ts";
 import { SpanTable } from "./span-table.ts";
 
 /** After so many refusals in one batch the rest are counted, but no errors are built for them. */
 const MAX_ERRORS_PER_BATCH = 16;
 
-/** The relay's spans by the guest's number: what this host process remembers of an execution, and may lose. */
-export type LocalSpans<Span> = ReadonlyMap<Id, Span>;
+/** The relay's spans by the guest's number: what this host process remembers of an execution, and may lose. `[]` is nothing. */
+export type LocalSpans<Span> = Iterable<readonly [id: Id, span: Span]>;
 
 /** How a receiver is set up. */
 export interface ReceiverOptions<Span> {
@@ -118,15 +121,10 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   /**
    * @param metadata call sites of the program, as far as known; `{}` for a new one
    * @param spans open spans of the execution; `{}` for a new one
-   * @param localSpans what this process remembers of them; an empty map when it remembers nothing
+   * @param localSpans what this process remembers of them; `[]` when it remembers nothing
    * @throws TunnelError "snapshot_mismatch": state that no receiver can have written
    */
-  constructor(
-    metadata: PersistedMetadata,
-    spans: PersistedSpans,
-    localSpans: LocalSpans<Span>,
-    options: ReceiverOptions<Span>,
-  ) {
+  constructor(metadata: PersistedMetadata, spans: PersistedSpans, localSpans: LocalSpans<Span>, options: ReceiverOptions<Span>) {
     this.#relay = options.relay;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#arena = options.arena ?? new MetadataArena();
@@ -136,16 +134,12 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     this.#onError = options.onError;
 
     const callSites = readMetadata(metadata);
-    const opened = readSpans(spans, localSpans);
+    const opened = readSpans(spans);
     this.#arena.acquire(this.#program);
     for (const [id, data] of callSites) this.newCallSite(id, data, undefined);
     this.#events = 0;
-    for (const { state, saved } of opened) {
-      this.#spans.add(state);
-      this.#restoreLocal(state, saved);
-    }
-    for (const { state, entered } of opened) if (entered > 0) this.#stack.push(state);
-    this.#sequence = new SequenceTracker(callSites.size === 0 && opened.length === 0);
+    this.#restore(opened, localSpans);
+    this.#sequence = new SequenceTracker(callSites.length === 0 && opened.length === 0);
   }
 
   /** What happened so far. */
@@ -250,8 +244,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     this.#attempt(() => this.#relay.suspend?.());
     this.#exitEntered();
     const spans = writeSpans(this.#spans.values(), this.#stack, (span) => this.#attempt(() => this.#relay.saveSpan?.(span)));
-    const localSpans = new Map<Id, Span>();
-    for (const { id, local } of this.#spans.values()) if (local !== undefined) localSpans.set(id, local);
+    const localSpans: [Id, Span][] = [];
+    for (const { id, local } of this.#spans.values()) if (local !== undefined) localSpans.push([id, local]);
     this.#attempt(() => this.#relay.commit?.());
     this.#close();
     return { spans, localSpans };
@@ -504,9 +498,27 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     return true;
   }
 
+  #restore(opened: readonly (readonly [id: Id, span: OpenSpan])[], localSpans: LocalSpans<Span>): void {
+    for (const [id, span] of opened) this.#spans.add(readSpan(id, span));
+    for (const [id, local] of localSpans) {
+      const known = this.#spans.get(id);
+      const span = known ?? new SpanState<Span>(id);
+      if (known === undefined) this.#spans.add(span);
+      span.local = local;
+    }
+    const entered: [position: number, span: SpanState<Span>][] = [];
+    for (const [id, { entered: position, relay }] of opened) {
+      const span = this.#spans.get(id) as SpanState<Span>;
+      this.#restoreLocal(span, relay);
+      if (position !== undefined) entered.push([position, span]);
+    }
+    entered.sort(([a], [b]) => a - b);
+    for (const [, span] of entered) this.#stack.push(span);
+  }
+
   #restoreLocal(span: SpanState<Span>, saved: unknown): void {
     const callSite = this.#callSites.get(span.metadataId);
-    if (this.#relay.restoreSpan === undefined || !span.alive || callSite === undefined) return;
+    if (this.#relay.restoreSpan === undefined || callSite === undefined) return;
     const { id, local } = span;
     const values = declaredValues(span.values, callSite, this.#declared);
     span.local = this.#attempt(() => this.#relay.restoreSpan?.({ callSite, id, values, local, saved }));

@@ -9,13 +9,13 @@ import {
   readMetadata,
   readSpans,
 } from "../state.ts";
+import { UNLIMITED } from "../unlimited.ts";
 import { readUtf8 } from "../utf8.ts";
 import { TracedValues, toValueMap } from "../values.ts";
 import { jsonBytes } from "./decode.ts";
 import { Key, keySet } from "./keys.ts";
 import { CALL_SITE_KEYS, CALL_SITE_REQUIRED, CallSiteDraft, readValues } from "./parts.ts";
 import { JsonScanner } from "./scanner.ts";
-import { UNLIMITED } from "../unlimited.ts";
 import { JsonWriter } from "./writer.ts";
 
 const SPAN_KEYS = keySet(Key.metadata_id, Key.parent_id, Key.ref_count, Key.values, Key.entered, Key.relay);
