@@ -5,8 +5,8 @@ export interface Clock {
   readonly domain: ClockDomain;
   /** Begin to count anew: the time now, in nanoseconds since the Unix epoch. */
   start(): bigint;
-  /** Whole nanoseconds since `start`. */
-  now(): number;
+  /** Whole nanoseconds since `start`; `undefined` leaves the time to the host. */
+  now(): number | undefined;
 }
 
 /** What `performanceClock` needs of `globalThis.performance`. */

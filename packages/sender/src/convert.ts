@@ -1,4 +1,4 @@
-import { type RawValue, type TracedError, type ValueList, ValueKind } from "@spanduct/protocol";
+import { type RawValue, type TracedError, ValueKind, type ValueList } from "@spanduct/protocol";
 
 /**
  * What guest code may give as a value. Safe integers and bigints travel as `int`, other numbers as `float`, errors with their

@@ -9,7 +9,7 @@ import {
   ValueList,
 } from "@spanduct/protocol";
 import type { Clock } from "./clock.ts";
-import { addValue, type Value } from "./convert.ts";
+import { addValue } from "./convert.ts";
 import type { SenderOutput } from "./output.ts";
 
 /** A call site on its way to the host. */

@@ -5,7 +5,9 @@ import type { TracingEventSender } from "./sender.ts";
 import type { Span } from "./span.ts";
 
 /** Emit an event without declaring a call site. Any values will do; `message` is the first field. */
-export type Log = { readonly [level in Level]: (message: string, values?: { readonly [field: string]: Value }, parent?: Span) => void };
+export type Log = {
+  readonly [level in Level]: (message: string, values?: { readonly [field: string]: Value }, parent?: Span) => void;
+};
 
 /** Combinations of level and field names that get a call site of their own; beyond it values are left out. */
 const MAX_SITES = 1024;
@@ -27,7 +29,9 @@ export function createLog(sender: TracingEventSender, target?: string): Log {
           fields = [];
           key = level;
         }
-        site = sites.get(key) ?? sender.event({ name: `${level} event`, level, fields: ["message", ...fields], ...(target && { target }) });
+        site =
+          sites.get(key) ??
+          sender.event({ name: `${level} event`, level, fields: ["message", ...fields], ...(target && { target }) });
         sites.set(key, site);
       }
       site.emit({ ...values, message }, parent);

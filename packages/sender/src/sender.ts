@@ -19,44 +19,45 @@ export interface SenderOptions {
  * be sent is counted, and the count travels in the next batch.
  */
 export class TracingEventSender {
-  readonly #emitter: Emitter;
+  /** @internal What the other entry points of this package write through. */
+  readonly emitter: Emitter;
   readonly #target: string;
 
   /** @param output `batches(send)` for bytes, or a function that is called with every event object, as in the crate */
   constructor(output: SenderOutput | OnEvent, options: SenderOptions = {}) {
     const maxLevel = LevelNumber[options.maxLevel ?? "trace"];
     const to = typeof output === "function" ? eachEvent(output, (word) => this.control(word)) : output;
-    this.#emitter = new Emitter(to, options.clock, maxLevel);
+    this.emitter = new Emitter(to, options.clock, maxLevel);
     this.#target = options.target ?? "guest";
   }
 
   /** The most verbose level that is sent, 0 (off) to 5 (trace). */
   get maxLevel(): number {
-    return this.#emitter.maxLevel;
+    return this.emitter.maxLevel;
   }
 
   /** Events that could not be made or delivered. The host learns of them with the next batch. */
   get droppedEvents(): number {
-    return this.#emitter.dropped;
+    return this.emitter.dropped;
   }
 
   /** Declare a call site that opens spans. Do it once, not at every use. */
   span<const Field extends string = never>(options: CallSiteOptions<Field>): SpanCallSite<Field> {
-    return new SpanCallSite(this.#emitter, this.#target, options);
+    return new SpanCallSite(this.emitter, this.#target, options);
   }
 
   /** Declare a call site that emits events. Do it once, not at every use. */
   event<const Field extends string = never>(options: CallSiteOptions<Field>): EventCallSite<Field> {
-    return new EventCallSite(this.#emitter, this.#target, options);
+    return new EventCallSite(this.emitter, this.#target, options);
   }
 
   /** Deliver what is batched. Call it before the guest is left to itself: at the end of a task, a request, a step. */
   flush(): void {
-    this.#emitter.flush();
+    this.emitter.flush();
   }
 
   /** Take a control word that came on a way of its own, for instance on a port. Anything else is ignored. */
   control(word: unknown): void {
-    this.#emitter.control(word);
+    this.emitter.control(word);
   }
 }

@@ -1,5 +1,5 @@
-import type { Emitter, SiteState } from "./emitter.ts";
 import type { Values } from "./call-site.ts";
+import type { Emitter, SiteState } from "./emitter.ts";
 
 /**
  * One handle on a span. A span that the level filter keeps back has the same methods, which then do nothing. Handles do not

@@ -1,0 +1,237 @@
+import type {
+  Attributes,
+  AttributeValue,
+  Exception,
+  Link,
+  Span,
+  SpanContext,
+  SpanOptions,
+  SpanStatus,
+  TimeInput,
+} from "@opentelemetry/api";
+import type { Level } from "@spanduct/protocol";
+import { thrown } from "../convert.ts";
+import {
+  type AttributeMap,
+  type AttributeSite,
+  type AttributeSites,
+  DROPPED_ATTRIBUTES,
+  DROPPED_LINKS,
+} from "./attribute-sites.ts";
+import { isTimeInput, unixNano } from "./time.ts";
+
+/** OpenTelemetry's spans and their events have no level. */
+const LEVEL: Level = "info";
+
+/** First half of the trace ids that are made here: "spanduct". */
+const TRACE_PREFIX = "7370616e64756374";
+const INVALID: SpanContext = { traceId: "0".repeat(32), spanId: "0".repeat(16), traceFlags: 0 };
+
+// Values of the API's enums, which are not worth importing the API. Internal is the default.
+const KINDS = ["internal", "server", "client", "producer", "consumer"];
+const OK = 1;
+const ERROR = 2;
+
+const NONE: AttributeMap = {};
+
+/** What the spans of one provider share. */
+export interface SpanSetup {
+  readonly sites: AttributeSites;
+  /** Numbers of the spans that are open. */
+  readonly open: Set<number>;
+}
+
+/** A span of the guest as OpenTelemetry has it. One that was not sent, or has ended, does nothing. */
+export class TunnelSpan implements Span {
+  readonly #setup: SpanSetup;
+  readonly #target: string;
+  readonly #parent: Span | undefined;
+  #site: AttributeSite | undefined;
+  /** Number of the span; 0 when it was not sent. */
+  #number = 0;
+  #isOpen = false;
+  /** How many times over it is active. */
+  #entered = 0;
+  #isOk = false;
+  #droppedAttributes = 0;
+  #droppedLinks = 0;
+  #context: SpanContext | undefined;
+
+  /** Made by `TunnelTracer`. */
+  constructor(setup: SpanSetup, target: string, parent: Span | undefined) {
+    this.#setup = setup;
+    this.#target = target;
+    this.#parent = parent;
+  }
+
+  /** @internal Send it, unless the level filter keeps it back. @param around calls its argument in the right surroundings */
+  start(name: string, options: SpanOptions, around: (open: () => void) => void): void {
+    const { sites, open } = this.#setup;
+    if (!sites.isEnabled(LEVEL)) return;
+    this.#guard(() => {
+      const site = sites.get("span", LEVEL, this.#target, name);
+      const { kind, attributes, links, startTime } = options;
+      const special = {
+        ...(kind && { "otel.kind": KINDS[kind] }),
+        ...(site.data.name !== name && { "otel.name": name }),
+      };
+      const { first, more, dropped } = site.records(special, attributes ?? NONE);
+      const parent = this.#parent instanceof TunnelSpan ? this.#parent.openNumber : undefined;
+      around(() => {
+        const newSpan = () => sites.emitter.newSpan(site.state, first, parent, false);
+        this.#number = sites.clock.at(unixNano(startTime), newSpan) ?? 0;
+      });
+      if (this.#number === 0) return;
+      this.#site = site;
+      this.#isOpen = true;
+      open.add(this.#number);
+      for (const record of more) sites.emitter.record(site.state, this.#number, record);
+      this.#droppedAttributes = dropped;
+      if (links) this.addLinks(links);
+    });
+  }
+
+  /** @internal Number of the innermost open span: this one, or one around it. */
+  get openNumber(): number | undefined {
+    if (this.#isOpen) return this.#number;
+    return this.#parent instanceof TunnelSpan ? this.#parent.openNumber : undefined;
+  }
+
+  /** @internal It is active, perhaps once more. */
+  enter(): void {
+    if (this.#entered++ === 0 && this.#isOpen) this.#setup.sites.emitter.ofSpan("spanEntered", this.#number);
+  }
+
+  /** @internal It is active one time less. */
+  exit(): void {
+    if (--this.#entered === 0 && this.#isOpen) this.#setup.sites.emitter.ofSpan("spanExited", this.#number);
+  }
+
+  /**
+   * Unique in this guest, the same at every run, and of no meaning outside: the host gives the span ids of its own. A span that
+   * was not sent has the context of its parent, not sampled.
+   */
+  spanContext(): SpanContext {
+    this.#context ??= this.#makeContext();
+    return this.#context;
+  }
+
+  isRecording(): boolean {
+    return this.#isOpen && this.#setup.sites.isEnabled(LEVEL);
+  }
+
+  setAttribute(key: string, value: AttributeValue): this {
+    return this.setAttributes({ [key]: value });
+  }
+
+  setAttributes(attributes: Attributes): this {
+    return this.#whileRecording(() => this.#record(NONE, attributes));
+  }
+
+  updateName(name: string): this {
+    return this.#whileRecording(() => this.#record({ "otel.name": name }, NONE));
+  }
+
+  /** As in the SDK: unset is no status, and ok is final. */
+  setStatus(status: SpanStatus): this {
+    return this.#whileRecording(() => {
+      const { code, message } = status;
+      if (this.#isOk) return;
+      this.#isOk = code === OK;
+      if (code === OK) this.#record({ "otel.status_code": "ok" }, NONE);
+      if (code === ERROR) this.#record({ "otel.status_code": "error", "otel.status_description": message }, NONE);
+    });
+  }
+
+  /** @param attributesOrTime attributes, or in their place the time; without one the event happens now */
+  addEvent(name: string, attributesOrTime?: Attributes | TimeInput, time?: TimeInput): this {
+    return this.#whileRecording(() => {
+      if (isTimeInput(attributesOrTime)) this.#event(LEVEL, name, NONE, time ?? attributesOrTime);
+      else this.#event(LEVEL, name, attributesOrTime ?? NONE, time);
+    });
+  }
+
+  /**
+   * An event `exception` that carries the error with its causes. Of level `warn`: that something was caught does not mean that the
+   * span failed, which is for `setStatus` to say.
+   */
+  recordException(exception: Exception, time?: TimeInput): void {
+    this.#whileRecording(() => this.#event("warn", "exception", { error: thrown(exception) }, time));
+  }
+
+  /** Say that a span of this guest that is still open caused this one. Other links, and attributes of links, count as dropped. */
+  addLink(link: Link): this {
+    return this.#whileRecording(() => {
+      const { sites, open } = this.#setup;
+      const { traceId, spanId } = link.context;
+      const number = traceId.startsWith(TRACE_PREFIX) ? Number.parseInt(spanId, 16) : 0;
+      if (open.has(number)) sites.emitter.followsFrom(this.#number, number);
+      else this.#droppedLinks++;
+      this.#droppedAttributes += Object.keys(link.attributes ?? NONE).length;
+    });
+  }
+
+  addLinks(links: Link[]): this {
+    return this.#whileRecording(() => {
+      for (const link of links) this.addLink(link);
+    });
+  }
+
+  end(endTime?: TimeInput): void {
+    if (!this.#isOpen) return;
+    const { sites, open } = this.#setup;
+    this.#whileRecording(() => {
+      this.#record(
+        {
+          [DROPPED_ATTRIBUTES]: this.#droppedAttributes || undefined,
+          [DROPPED_LINKS]: this.#droppedLinks || undefined,
+        },
+        NONE,
+      );
+    });
+    this.#isOpen = false;
+    open.delete(this.#number);
+    sites.clock.at(unixNano(endTime), () => sites.emitter.dropSpan(this.#number, this.#entered > 0));
+  }
+
+  #makeContext(): SpanContext {
+    const above = this.#parent?.spanContext() ?? INVALID;
+    if (this.#number === 0) return { ...above, traceFlags: 0 };
+    const spanId = hex(this.#number);
+    const traceId = above.traceId.startsWith(TRACE_PREFIX) ? above.traceId : TRACE_PREFIX + spanId;
+    return { traceId, spanId, traceFlags: 1 };
+  }
+
+  #record(special: AttributeMap, attributes: AttributeMap): void {
+    const { emitter } = this.#setup.sites;
+    const site = this.#site as AttributeSite;
+    const { first, more, dropped } = site.records(special, attributes);
+    this.#droppedAttributes += dropped;
+    for (const record of [first, ...more]) if (record.size > 0) emitter.record(site.state, this.#number, record);
+  }
+
+  #event(level: Level, name: string, attributes: AttributeMap, time: TimeInput | undefined): void {
+    const { sites } = this.#setup;
+    const site = sites.get("event", level, this.#target, name);
+    const special = site.data.name === name ? NONE : { message: name };
+    sites.emit(site, special, attributes, this.#number, unixNano(time));
+  }
+
+  #whileRecording(run: () => void): this {
+    if (this.isRecording()) this.#guard(run);
+    return this;
+  }
+
+  /** Nothing that a library gives may throw into it. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch {
+      this.#setup.sites.emitter.dropped++;
+    }
+  }
+}
+
+function hex(number: number): string {
+  return number.toString(16).padStart(16, "0");
+}

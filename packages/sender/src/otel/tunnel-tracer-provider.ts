@@ -1,0 +1,66 @@
+import type { Context, ContextManager, Span, SpanOptions, Tracer, TracerProvider } from "@opentelemetry/api";
+import type { TracingEventSender } from "../sender.ts";
+import { AttributeSites } from "./attribute-sites.ts";
+import { isSuppressed, spanOf, withSpan } from "./context.ts";
+import { targetOf } from "./scope.ts";
+import { StackContextManager } from "./stack-context-manager.ts";
+import { type SpanSetup, TunnelSpan } from "./tunnel-span.ts";
+
+/** How a tracer provider is set up. */
+export interface TunnelTracerProviderOptions {
+  /** What is registered with the API for contexts, where that is not the provider's own `contextManager`. */
+  readonly contextManager?: ContextManager;
+}
+
+/**
+ * The guest as OpenTelemetry's tracing: once it is registered with the API, libraries that are instrumented with that send their
+ * spans through the tunnel. Spans are of level `info`.
+ */
+export class TunnelTracerProvider implements TracerProvider {
+  /** Where the active context comes from; to be registered with the API as well. */
+  readonly contextManager: ContextManager;
+  readonly #setup: SpanSetup;
+
+  constructor(sender: TracingEventSender, options: TunnelTracerProviderOptions = {}) {
+    this.contextManager = options.contextManager ?? new StackContextManager();
+    this.#setup = { sites: new AttributeSites(sender.emitter), open: new Set() };
+  }
+
+  /** @param name with `version` the target of its call sites: `name@version` */
+  getTracer(name: string, version?: string): Tracer {
+    return new TunnelTracer(this.#setup, this.contextManager, targetOf(name, version));
+  }
+}
+
+class TunnelTracer implements Tracer {
+  readonly #setup: SpanSetup;
+  readonly #contextManager: ContextManager;
+  readonly #target: string;
+
+  constructor(setup: SpanSetup, contextManager: ContextManager, target: string) {
+    this.#setup = setup;
+    this.#contextManager = contextManager;
+    this.#target = target;
+  }
+
+  startSpan(name: string, options: SpanOptions = {}, context: Context = this.#contextManager.active()): Span {
+    const manager = this.#contextManager;
+    const parent = options.root ? undefined : spanOf(context);
+    const span = new TunnelSpan(this.#setup, this.#target, parent);
+    if (isSuppressed(context)) return span;
+    // A new root does not belong to what is entered. Parents that are not ours are nobody's whom the host knows.
+    const isRoot = !(parent instanceof TunnelSpan) && manager instanceof StackContextManager;
+    span.start(name, options, (open) => (isRoot ? manager.outside(open) : open()));
+    return span;
+  }
+
+  startActiveSpan<F extends (span: Span) => unknown>(name: string, run: F): ReturnType<F>;
+  startActiveSpan<F extends (span: Span) => unknown>(name: string, options: SpanOptions, run: F): ReturnType<F>;
+  startActiveSpan<F extends (span: Span) => unknown>(name: string, options: SpanOptions, context: Context, run: F): ReturnType<F>;
+  startActiveSpan<F extends (span: Span) => ReturnType<F>>(name: string, ...rest: unknown[]): ReturnType<F> {
+    const run = rest.pop() as F;
+    const [options, context = this.#contextManager.active()] = rest as [SpanOptions?, Context?];
+    const span = this.startSpan(name, options, context);
+    return this.#contextManager.with(withSpan(context, span), run, undefined, span);
+  }
+}
