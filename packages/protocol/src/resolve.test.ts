@@ -45,7 +45,7 @@ describe("FieldResolver names values", () => {
     ).toEqual([["b", "x", "a"], ["a"], ["b"]]);
   });
 
-  it("of a span by the call site as it was when the span was opened", () => {
+  it("of a span by the latest definition of its call site, as a receiver does", () => {
     expect(
       resolved([
         site(1, "old"),
@@ -54,7 +54,7 @@ describe("FieldResolver names values", () => {
         ["valuesRecorded", 7, indexed(0), undefined],
         ["newEvent", 1, undefined, indexed(0), undefined],
       ]),
-    ).toEqual([[], ["old"], ["new"]]);
+    ).toEqual([[], ["new"], ["new"]]);
   });
 
   it("of a cloned span until its last handle is dropped", () => {

@@ -5,7 +5,8 @@ import type { BatchHeader, EventSink, EventTime } from "./sink.ts";
 import { type RawValue, TracedValues, type ValueColumns, type ValueKind, valueName } from "./values.ts";
 
 interface LiveSpan {
-  readonly fields: readonly string[];
+  /** Its call site may be defined again while it lives, and the latest definition counts. */
+  readonly metadataId: Id;
   handles: number;
 }
 
@@ -45,7 +46,7 @@ export class FieldResolver implements EventSink {
   newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
     const fields = this.#callSites.get(metadataId) ?? NO_FIELDS;
     const isKnown = this.#spans.get(id) !== undefined;
-    if (isKnown || this.#spans.size < this.#limits.maxLiveSpans) this.#spans.set(id, { fields, handles: 1 });
+    if (isKnown || this.#spans.size < this.#limits.maxLiveSpans) this.#spans.set(id, { metadataId, handles: 1 });
     this.#sink.newSpan(id, parentId, metadataId, this.#named(values, fields), time);
   }
 
@@ -74,7 +75,9 @@ export class FieldResolver implements EventSink {
   }
 
   valuesRecorded(id: Id, values: ValueColumns, time: EventTime): void {
-    this.#sink.valuesRecorded(id, this.#named(values, this.#spans.get(id)?.fields ?? NO_FIELDS), time);
+    const span = this.#spans.get(id);
+    const fields = span === undefined ? undefined : this.#callSites.get(span.metadataId);
+    this.#sink.valuesRecorded(id, this.#named(values, fields ?? NO_FIELDS), time);
   }
 
   newEvent(metadataId: Id, parent: Id | undefined, values: ValueColumns, time: EventTime): void {
