@@ -1,4 +1,4 @@
-import { type Limits, LevelNumber, type TracedError } from "@spanduct/protocol";
+import { LevelNumber, type Limits, type TracedError } from "@spanduct/protocol";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import type { Outcome } from "@spanduct/sandbox/quickjs";
 import { describe, expect, it } from "vitest";
@@ -45,25 +45,28 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
   }
 
   describe(`${name}: what every sandbox does`, () => {
-    test("run: spans and events arrive under their contextual and explicit parents, and a clean end commits", "nested", async () => {
-      const { outcome, trace, receiver } = await run("nested");
-      expect(trace.lines()).toEqual([
-        "outer job=contract",
-        "  · note message=in outer",
-        "  inner",
-        "    · note message=in inner",
-        "  leaf size=2",
-        "    · note message=in leaf",
-      ]);
-      expect(outcome).toMatchObject({ kind: "committed", spans: {} });
-      expect(trace.ending).toBe("commit");
-      expect(receiver.stats).toMatchObject({ refused: {}, lostBatches: 0, droppedEvents: 0, liveSpans: 0 });
-    });
+    test(
+      "run: spans and events arrive under their contextual and explicit parents, and a clean end commits",
+      "nested",
+      async () => {
+        const { outcome, trace, receiver } = await run("nested");
+        expect(trace.lines()).toEqual([
+          "outer job=contract",
+          "  · note message=in outer",
+          "  inner",
+          "    · note message=in inner",
+          "  leaf size=2",
+          "    · note message=in leaf",
+        ]);
+        expect(outcome).toMatchObject({ kind: "committed", spans: {} });
+        expect(trace.ending).toBe("commit");
+        expect(receiver.stats).toMatchObject({ refused: {}, lostBatches: 0, droppedEvents: 0, liveSpans: 0 });
+      },
+    );
 
     test("run: an error arrives with its cause", "failure", async () => {
       const { trace } = await run("failure");
-      const { error } = trace.events[0]?.values["error"] as { error: TracedError };
-      expect(error).toMatchObject({
+      expect(errorOf(trace.events[0])).toMatchObject({
         message: "cannot render",
         type: "Error",
         source: { message: "no such file", type: "RangeError", source: null },
@@ -105,11 +108,15 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
         "  · before",
         expect.stringMatching(/^ {2}· exception error=/),
       ]);
-      const { error } = trace.events.at(-1)?.values["error"] as { error: TracedError };
+      const error = errorOf(trace.events.at(-1));
       expect(error.message).toBe(reason);
       expect(trace.events.at(-1)).toMatchObject({ level: "error", target: "@spanduct/sandbox" });
       if (reason !== "unreachable") {
-        expect(error).toMatchObject({ message: "guest failed", type: "Error", source: { message: "on purpose", type: "TypeError" } });
+        expect(error).toMatchObject({
+          message: "guest failed",
+          type: "Error",
+          source: { message: "on purpose", type: "TypeError" },
+        });
       }
       await expectAlive();
     });
@@ -130,7 +137,11 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       expect(trace.spans.map(({ name }) => name)).toEqual(["talking"]);
       expect(trace.events).toMatchObject([
         { target: "console", level: "info", values: { message: { string: 'hello {"n":1}' } } },
-        { target: "console", level: "error", values: { message: { string: "it broke: Error: bad" }, error: { error: { message: "bad" } } } },
+        {
+          target: "console",
+          level: "error",
+          values: { message: { string: "it broke: Error: bad" }, error: { error: { message: "bad" } } },
+        },
       ]);
     });
 
@@ -178,6 +189,10 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       expect(trace.losses).toEqual([{ batches: 1, events: 0 }]);
       expect(trace.lines()[0]).toBe("· note text=small");
     });
+
+    function errorOf(event: RecordedEvent | undefined): TracedError {
+      return (event?.values["error"] as { readonly error: TracedError }).error;
+    }
 
     /** The host can still run a guest. */
     async function expectAlive(): Promise<void> {

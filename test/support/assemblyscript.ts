@@ -1,19 +1,33 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import asc from "assemblyscript/asc";
+
+/** What is used here of `assemblyscript/asc`, whose own types redeclare globals of Node for whoever imports them. */
+interface Compiler {
+  main(
+    argv: readonly string[],
+    files: {
+      readFile(path: string): string | null;
+      writeFile(path: string, contents: string | Uint8Array): void;
+      listFiles(): string[];
+    },
+  ): Promise<{ readonly error: Error | null; readonly stderr: { toString(): string } }>;
+}
+
+const COMPILER: string = "assemblyscript/asc";
 
 /** `test/`, whose `node_modules` has the packages that AssemblyScript sources import. */
 const FOLDER = resolve(import.meta.dirname, "..");
 
 /** Compile AssemblyScript to WASM. @param entry relative to `test/` @param options of the command `asc` */
 export async function compileAssemblyScript(entry: string, options: readonly string[] = []): Promise<Uint8Array> {
+  const { main } = (await import(COMPILER)) as Compiler;
   let binary: string | Uint8Array | undefined;
-  const { error, stderr } = await asc.main([entry, "--outFile", "guest.wasm", "--optimize", ...options], {
+  const { error, stderr } = await main([entry, "--outFile", "guest.wasm", "--optimize", ...options], {
     readFile(path) {
       const file = join(FOLDER, path);
       return existsSync(file) ? readFileSync(file, "utf8") : null;
     },
-    writeFile(_name, contents) {
+    writeFile(_path, contents) {
       binary = contents;
     },
     listFiles: () => [],

@@ -1,4 +1,4 @@
-import { type Level, toValueMap, type TracedValueMap, type TracedValues } from "@spanduct/protocol";
+import { type Level, type TracedValueMap, type TracedValues, toValueMap } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay } from "@spanduct/receiver";
 
 /** A span as a receiver told of it. */

@@ -51,10 +51,7 @@ export class GuestRuns {
 
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => Promise<T>): Promise<Outcome<T, Span>>;
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T): Outcome<T, Span>;
-  run<T, Span>(
-    receiver: TracingEventReceiver<Span>,
-    action: () => T | Promise<T>,
-  ): Outcome<T, Span> | Promise<Outcome<T, Span>> {
+  run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T | Promise<T>): Outcome<T, Span> | Promise<Outcome<T, Span>> {
     if (this.#receiver !== undefined) throw new TunnelError("guest_busy", "the guest is in a run with another receiver");
     this.#receiver = receiver as TracingEventReceiver;
     this.#turns.begin?.(receiver.control());

@@ -99,7 +99,8 @@ const MAX_CAUSES = 16;
 
 /** What the guest threw, with its causes, as an error of the host's. */
 function hostError(context: QuickJSContext, thrown: QuickJSHandle, depth: number = MAX_CAUSES): Error {
-  if (context.typeof(thrown) !== "object" || context.sameValue(thrown, context.null)) return new Error(String(context.dump(thrown)));
+  if (context.typeof(thrown) !== "object" || context.sameValue(thrown, context.null))
+    return new Error(String(context.dump(thrown)));
   const text = (key: string): string | undefined =>
     context.getProp(thrown, key).consume((value) => (context.typeof(value) === "string" ? context.getString(value) : undefined));
   const cause = context.getProp(thrown, "cause").consume((cause) => {

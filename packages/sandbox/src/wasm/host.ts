@@ -37,11 +37,7 @@ export interface WasmGuest {
    *
    * @throws TunnelError "guest_busy": another run of this guest has not ended
    */
-  run<T, Span>(
-    receiver: TracingEventReceiver<Span>,
-    instance: WasmInstance,
-    action: () => Promise<T>,
-  ): Promise<Outcome<T, Span>>;
+  run<T, Span>(receiver: TracingEventReceiver<Span>, instance: WasmInstance, action: () => Promise<T>): Promise<Outcome<T, Span>>;
   run<T, Span>(receiver: TracingEventReceiver<Span>, instance: WasmInstance, action: () => T): Outcome<T, Span>;
 }
 

@@ -1,5 +1,5 @@
-import { programSource } from "../../../../test/contract/sandbox-programs.ts";
 import { sandboxContract } from "../../../../test/contract/sandbox.ts";
+import { programSource } from "../../../../test/contract/sandbox-programs.ts";
 import { traceWorker } from "./host.ts";
 
 const GUEST = JSON.stringify(new URL("../../dist/worker/index.js", import.meta.url).href);
