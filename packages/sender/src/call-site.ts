@@ -86,8 +86,16 @@ export class SpanCallSite<Field extends string = never> {
   ): (this: This, ...args: Args) => T {
     const site = this;
     return function (this: This, ...args: Args): T {
-      return site.run(site.enabled ? values?.(...args) : undefined, () => original.apply(this, args));
+      return site.run(site.enabled ? site.#values(values, args) : undefined, () => original.apply(this, args));
     };
+  }
+
+  #values<Args extends unknown[]>(values: ((...args: Args) => Values<Field>) | undefined, args: Args): Values<Field> | undefined {
+    try {
+      return values?.(...args);
+    } catch {
+      return undefined;
+    }
   }
 
   #open(values: Values<Field> | undefined, parent: Span | undefined, enter: boolean): Span<Field> {
@@ -143,5 +151,9 @@ function declare(emitter: Emitter, kind: CallSiteData["kind"], target: string, o
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  try {
+    return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  } catch {
+    return false;
+  }
 }

@@ -1,4 +1,4 @@
-import type { Level } from "@spanduct/protocol";
+import { type Level, LevelNumber } from "@spanduct/protocol";
 import { debugText } from "./convert.ts";
 import { createLog } from "./log.ts";
 import type { TracingEventSender } from "./sender.ts";
@@ -31,9 +31,12 @@ export function captureConsole(sender: TracingEventSender, console: ConsoleLike)
     const original = console[method];
     if (typeof original !== "function") continue;
     originals[method] = original;
+    const level = LEVEL[method];
     console[method] = (...args) => {
-      const error = args.find((arg) => arg instanceof Error);
-      log[LEVEL[method]](args.map(text).join(" "), error && { error });
+      if (LevelNumber[level] <= sender.maxLevel) {
+        const error = args.find(isError);
+        log[level](args.map(text).join(" "), error && { error });
+      }
       original.apply(console, args);
     };
   }
@@ -42,6 +45,19 @@ export function captureConsole(sender: TracingEventSender, console: ConsoleLike)
   };
 }
 
+function isError(arg: unknown): arg is Error {
+  try {
+    return arg instanceof Error;
+  } catch {
+    // A proxy.
+    return false;
+  }
+}
+
 function text(arg: unknown): string {
-  return arg instanceof Error ? `${arg.name}: ${arg.message}` : debugText(arg);
+  try {
+    return isError(arg) ? `${arg.name}: ${arg.message}` : debugText(arg);
+  } catch {
+    return debugText(arg);
+  }
 }

@@ -65,15 +65,11 @@ export function addValue(values: ValueList, key: number, from: object, name: str
     // What every object inherits (`constructor`, `__proto__`) is no value; none of it is primitive.
     if (value === undefined || value === null || !Object.hasOwn(from, name)) return;
     if (value instanceof Typed) return values.push(key, value.kind, value.raw);
-    if (isError(value)) return values.push(key, ValueKind.error, tracedError(value, MAX_CAUSES));
+    if (value instanceof Error) return values.push(key, ValueKind.error, tracedError(value, MAX_CAUSES));
     values.push(key, ValueKind.object, debugText(value));
   } catch {
     values.push(key, ValueKind.object, UNREADABLE);
   }
-}
-
-function isError(value: unknown): value is Error {
-  return value instanceof Error;
 }
 
 /** Never throws, even where reading the error does. */
@@ -86,8 +82,9 @@ function tracedError(error: unknown, depth: number): TracedError {
 }
 
 function readError(error: unknown, depth: number): TracedError {
-  if (!isError(error)) return { message: debugText(error), source: null };
-  const { message, name, stack, cause } = error;
+  // What comes from another realm is no `Error` of this one.
+  const { message, name, stack, cause } = Object(error) as Partial<Error>;
+  if (message === undefined) return { message: debugText(error), source: null };
   const more = cause !== undefined && cause !== null;
   return {
     message: cut(String(message)),

@@ -1,5 +1,5 @@
 import type { Context, ContextManager, TimeInput } from "@opentelemetry/api";
-import { type Level, levelFromNumber } from "@spanduct/protocol";
+import { type Level, LevelNumber, levelFromNumber } from "@spanduct/protocol";
 import { thrown } from "../convert.ts";
 import type { TracingEventSender } from "../sender.ts";
 import { AttributeSites } from "./attribute-sites.ts";
@@ -74,7 +74,7 @@ export class TunnelLoggerProvider {
     const span = context && spanOf(context);
     const level = levelOf(record.severityNumber);
     // A name such as Rust's macros make up for events that have none.
-    const name = eventName ?? `event ${target}:${level}`;
+    const name = eventName ?? `event ${target}:${LevelNumber[level]}`;
     const site = this.#sites.get("event", level, target, name);
     const special = {
       ...(site.data.name !== name && { message: name }),
