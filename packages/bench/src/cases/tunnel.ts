@@ -1,7 +1,7 @@
 import { OpenTelemetryRelay } from "@spanduct/opentelemetry";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import { batches, performanceClock, TracingEventSender } from "@spanduct/sender";
-import { SPANS, tracerWork, tunnelWork } from "../corpus.ts";
+import { HOST_SPAN, SPANS, tracerWork, tunnelWork } from "../corpus.ts";
 import { compare } from "../measure.ts";
 import { Collector, RESOURCE, sdk } from "../peer.ts";
 import type { Result } from "../result.ts";
@@ -10,7 +10,7 @@ import type { Result } from "../result.ts";
 export function tunnel(): Result[] {
   const ours = new Collector();
   const relay = new OpenTelemetryRelay({ spanProcessors: [ours], resource: RESOURCE });
-  const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: relay.execution() });
+  const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: relay.execution({ parent: HOST_SPAN }) });
   let bytes = 0;
   const sender = new TracingEventSender(
     batches((batch) => {

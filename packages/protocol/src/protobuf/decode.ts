@@ -37,6 +37,8 @@ export class ProtobufDecoder implements BatchDecoder {
   /** Parent of a span or event, or the span that one follows from. */
   #other: Id | undefined;
   #metadata: Id = 0;
+  /** The highest index among the keys of the values. */
+  #highestField = -1;
   #data: CallSiteData | undefined;
 
   constructor(limits: Limits) {
@@ -87,7 +89,7 @@ export class ProtobufDecoder implements BatchDecoder {
     try {
       while (this.#pos < end) {
         const start = this.#pos;
-        const tag = this.#u32();
+        const tag = this.#short();
         if (tag === 0x32) {
           this.#pos = start;
           break;
@@ -116,7 +118,7 @@ export class ProtobufDecoder implements BatchDecoder {
     try {
       while (this.#pos < end) {
         const start = this.#pos;
-        const tag = this.#u32();
+        const tag = this.#short();
         if (tag === 0x32) return this.#length(end);
         if (tag >= 0x08 && tag < 0x30) this.#fail("header field after the first event", start);
         this.#skip(tag, end);
@@ -146,7 +148,7 @@ export class ProtobufDecoder implements BatchDecoder {
     this.#time = undefined;
     while (this.#pos < end) {
       const at = this.#pos;
-      const tag = this.#u32();
+      const tag = this.#short();
       switch (tag) {
         case 0x08:
           // Takes effect at once: the times after an event that is refused still count from its time.
@@ -227,7 +229,7 @@ export class ProtobufDecoder implements BatchDecoder {
     const fields: string[] = [];
     this.#id = 0;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       if (tag === 0x08) this.#id = this.#u64();
       else if (tag === 0x10) kind = this.#u32();
       else if (tag === 0x18) level = this.#u32();
@@ -255,11 +257,12 @@ export class ProtobufDecoder implements BatchDecoder {
   #newSpan(end: number): void {
     const values = this.#values;
     values.clear();
+    this.#highestField = -1;
     this.#id = 0;
     this.#other = undefined;
     this.#metadata = 0;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       if (tag === 0x22) this.#value(this.#length(end), values);
       else if (tag === 0x08) this.#id = this.#u64();
       else if (tag === 0x10) this.#other = this.#u64();
@@ -273,7 +276,7 @@ export class ProtobufDecoder implements BatchDecoder {
     this.#id = 0;
     this.#other = 0;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       if (tag === 0x08) this.#id = this.#u64();
       else if (tag === 0x10) this.#other = this.#u64();
       else this.#skip(tag, end);
@@ -284,9 +287,10 @@ export class ProtobufDecoder implements BatchDecoder {
   #valuesRecorded(end: number): void {
     const values = this.#values;
     values.clear();
+    this.#highestField = -1;
     this.#id = 0;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       if (tag === 0x12) this.#value(this.#length(end), values);
       else if (tag === 0x08) this.#id = this.#u64();
       else this.#skip(tag, end);
@@ -297,10 +301,11 @@ export class ProtobufDecoder implements BatchDecoder {
   #newEvent(end: number): void {
     const values = this.#values;
     values.clear();
+    this.#highestField = -1;
     this.#other = undefined;
     this.#metadata = 0;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       if (tag === 0x1a) this.#value(this.#length(end), values);
       else if (tag === 0x08) this.#metadata = this.#u64();
       else if (tag === 0x10) this.#other = this.#u64();
@@ -316,7 +321,7 @@ export class ProtobufDecoder implements BatchDecoder {
     let kind: ValueKind | 0 = 0;
     let raw: boolean | number | bigint | string | TracedError = 0;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       switch (tag) {
         case 0x08:
           field = this.#u32();
@@ -368,7 +373,13 @@ export class ProtobufDecoder implements BatchDecoder {
     }
     this.#within(end);
     if (kind === 0) this.#fail("a value without a value", start);
-    values.set(name ?? field, kind, raw);
+    // Writers give fields in ascending order, so that none comes twice.
+    if (name === undefined && field > this.#highestField) {
+      this.#highestField = field;
+      values.push(field, kind, raw);
+    } else {
+      values.set(name ?? field, kind, raw);
+    }
   }
 
   #error(end: number): TracedError {
@@ -377,7 +388,7 @@ export class ProtobufDecoder implements BatchDecoder {
     let cut = 0;
     let omitted = 0;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       if (tag === 0x0a) {
         const link = this.#cause(this.#length(end));
         if (links.length < this.#limits.maxErrorDepth) links.push(link);
@@ -395,7 +406,7 @@ export class ProtobufDecoder implements BatchDecoder {
     let type: string | undefined;
     let stack: string | undefined;
     while (this.#pos < end) {
-      const tag = this.#u32();
+      const tag = this.#short();
       if (tag === 0x0a) message = this.#string(end);
       else if (tag === 0x12) type = this.#string(end);
       else if (tag === 0x1a) stack = this.#string(end);
@@ -419,7 +430,7 @@ export class ProtobufDecoder implements BatchDecoder {
   /** Where the length-delimited field that starts here ends; never beyond `end`. */
   #length(end: number): number {
     const start = this.#pos;
-    const length = this.#u32();
+    const length = this.#short();
     if (length > end - this.#pos) this.#fail(`length ${length} runs past the end`, start);
     return this.#pos + length;
   }
@@ -436,6 +447,17 @@ export class ProtobufDecoder implements BatchDecoder {
     const stop = this.#length(end);
     if (stop - this.#pos !== 16) this.#fail("a wide integer is 16 bytes", start);
     return this.#fixed64(end) | (this.#fixed64(end) << 64n);
+  }
+
+  /** As `#u32`, for what is mostly one byte: tags and lengths. */
+  #short(): number {
+    const byte = this.#bytes[this.#pos] as number;
+    if (byte < 0x80) {
+      this.#pos++;
+      return byte;
+    }
+    // Also where the bytes are at their end.
+    return this.#u32();
   }
 
   #u32(): number {
