@@ -11,8 +11,10 @@ export interface Limits {
   readonly maxStringBytes: number;
   /** Values in one record, as in the crate. */
   readonly maxValuesPerRecord: number;
-  /** Bytes of the values that one span has gathered over its life: strings as UTF-16, 16 for anything else. */
+  /** Bytes of the values that one span has gathered over its life: 16 each, and names and texts as UTF-16. */
   readonly maxSpanValueBytes: number;
+  /** Bytes of the values of all open spans together, counted as those of one. */
+  readonly maxLiveValueBytes: number;
   /** Distinct values that one span has gathered over its life. */
   readonly maxValuesPerSpan: number;
   /** Names that one call site may declare. */
@@ -36,6 +38,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxStringBytes: 64 * 1024,
   maxValuesPerRecord: 32,
   maxSpanValueBytes: 256 * 1024,
+  maxLiveValueBytes: 64 * 1024 * 1024,
   maxValuesPerSpan: 128,
   maxFieldsPerCallSite: 256,
   maxCallSites: 4096,

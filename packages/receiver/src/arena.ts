@@ -9,10 +9,10 @@ export class CallSite {
   readonly distinct: boolean;
   readonly #fields: ReadonlySet<string>;
 
-  /** @internal Made by the arena. */
+  /** @internal Made by the arena. Takes a copy of `data`, because many share it. */
   constructor(index: number, data: CallSiteData) {
     this.index = index;
-    this.data = data;
+    this.data = Object.freeze({ ...data, fields: Object.freeze([...data.fields]) });
     this.#fields = new Set(data.fields);
     this.distinct = this.#fields.size === data.fields.length;
   }
@@ -26,7 +26,7 @@ export class CallSite {
 /** What an arena holds. */
 export interface ArenaStats {
   readonly callSites: number;
-  /** UTF-16 units of all strings in them. */
+  /** As `ArenaLimits.maxStringUnits` counts. */
   readonly stringUnits: number;
   readonly programs: number;
 }
@@ -35,11 +35,20 @@ export interface ArenaStats {
 export interface ArenaLimits {
   /** Distinct call sites. Default 262144. */
   readonly maxCallSites: number;
-  /** UTF-16 units of all strings in them. Default 64 Mi. */
+  /** UTF-16 units of all strings in them, and 16 for each field. Default 64 Mi. */
   readonly maxStringUnits: number;
+  /** How much of both one program may use, so that a hostile one leaves room for others. Default 1/16. */
+  readonly maxProgramShare: number;
 }
 
-const DEFAULT_ARENA_LIMITS: ArenaLimits = { maxCallSites: 262_144, maxStringUnits: 64 * 1024 * 1024 };
+const DEFAULT_ARENA_LIMITS: ArenaLimits = {
+  maxCallSites: 262_144,
+  maxStringUnits: 64 * 1024 * 1024,
+  maxProgramShare: 1 / 16,
+};
+
+/** Place in lists and sets. */
+const UNITS_PER_FIELD = 16;
 
 interface Entry {
   readonly key: string;
@@ -49,6 +58,12 @@ interface Entry {
   programs: number;
 }
 
+interface Program {
+  readonly entries: Set<Entry>;
+  stringUnits: number;
+  holders: number;
+}
+
 /**
  * Call sites interned once per process. An entry lives as long as a program that uses it is loaded; a program stays loaded
  * until `release` has been called as often as `acquire`.
@@ -56,7 +71,7 @@ interface Entry {
 export class MetadataArena {
   readonly #limits: ArenaLimits;
   readonly #entries: Map<string, Entry> = new Map();
-  readonly #programs: Map<unknown, { holders: number; readonly entries: Set<Entry> }> = new Map();
+  readonly #programs: Map<unknown, Program> = new Map();
   #nextIndex = 0;
   #stringUnits = 0;
 
@@ -72,7 +87,7 @@ export class MetadataArena {
   /** Load a program, or hold it once more. @param program any value that identifies it, for instance `"checkout@3"` */
   acquire(program: unknown): void {
     const held = this.#programs.get(program);
-    if (held === undefined) this.#programs.set(program, { holders: 1, entries: new Set() });
+    if (held === undefined) this.#programs.set(program, { entries: new Set(), stringUnits: 0, holders: 1 });
     else held.holders++;
   }
 
@@ -96,33 +111,40 @@ export class MetadataArena {
   /**
    * The one call site with this content, for a program that is loaded. `onNew` is called first when the arena had none.
    *
-   * @throws TunnelError "limit_exceeded": the arena is full; nothing has changed
+   * @throws TunnelError "limit_exceeded": the arena is full, or the program's share of it; nothing has changed
+   * @throws TunnelError "receiver_closed": the program is not loaded
    */
   intern(program: unknown, data: CallSiteData, onNew?: (callSite: CallSite) => void): CallSite {
     const held = this.#programs.get(program);
     if (held === undefined) throw new TunnelError("receiver_closed", "the program is not loaded; call acquire first");
     const key = contentKey(data);
     let entry = this.#entries.get(key);
+    if (entry !== undefined && held.entries.has(entry)) return entry.callSite;
+
+    const stringUnits = key.length + UNITS_PER_FIELD * data.fields.length;
+    const share = this.#limits.maxProgramShare;
+    this.#ensureRoom("the program's share of the arena", held.entries.size, held.stringUnits, stringUnits, share);
     if (entry === undefined) {
-      const stringUnits = key.length;
-      const { maxCallSites, maxStringUnits } = this.#limits;
-      if (this.#entries.size >= maxCallSites || this.#stringUnits + stringUnits > maxStringUnits) {
-        throw new TunnelError(
-          "limit_exceeded",
-          `the arena is full (${this.#entries.size} call sites, ${this.#stringUnits} string units); release programs or raise ArenaLimits`,
-        );
-      }
+      this.#ensureRoom("the arena", this.#entries.size, this.#stringUnits, stringUnits, 1);
       entry = { key, callSite: new CallSite(this.#nextIndex, data), stringUnits, programs: 0 };
       onNew?.(entry.callSite);
       this.#nextIndex++;
       this.#entries.set(key, entry);
       this.#stringUnits += stringUnits;
     }
-    if (!held.entries.has(entry)) {
-      held.entries.add(entry);
-      entry.programs++;
-    }
+    held.entries.add(entry);
+    held.stringUnits += stringUnits;
+    entry.programs++;
     return entry.callSite;
+  }
+
+  #ensureRoom(what: string, callSites: number, stringUnits: number, more: number, share: number): void {
+    const { maxCallSites, maxStringUnits } = this.#limits;
+    if (callSites < maxCallSites * share && stringUnits + more <= maxStringUnits * share) return;
+    throw new TunnelError(
+      "limit_exceeded",
+      `${what} is full (${callSites} call sites, ${stringUnits} string units); release programs or raise ArenaLimits`,
+    );
   }
 }
 

@@ -18,7 +18,7 @@ export class NamedValues extends TracedValues {
   fill(values: ValueColumns, callSite: CallSite | undefined): number {
     const { keys, kinds, raws, size } = values;
     this.clear();
-    if (callSite !== undefined && callSite.distinct && values.fields.length === 0) {
+    if (callSite?.distinct === true && values.fields.length === 0) {
       const { fields } = callSite.data;
       // What a decoder gives: indices, each once, of names that differ.
       let bytes = 0;
@@ -31,7 +31,7 @@ export class NamedValues extends TracedValues {
         const kind = kinds[i] as ValueKind;
         const raw = raws[i] as RawValue;
         this.push(name, kind, raw);
-        bytes += valueBytes(kind, raw);
+        bytes += valueBytes(name, kind, raw);
       }
       if (i === size) {
         this.bytes = bytes;
@@ -72,11 +72,11 @@ export function declaredValues(values: TracedValues, callSite: CallSite, scratch
   return scratch;
 }
 
-/** What keeping a value costs, in bytes: strings as UTF-16, 16 for anything else. */
-export function valueBytes(kind: ValueKind, raw: RawValue): number {
-  if (typeof raw === "string") return FIXED_BYTES + 2 * raw.length;
-  if (kind !== ValueKind.error) return FIXED_BYTES;
-  let bytes = 0;
+/** What keeping a value costs, in bytes; `Limits.maxSpanValueBytes` says how it is counted. */
+function valueBytes(name: string, kind: ValueKind, raw: RawValue): number {
+  let bytes = FIXED_BYTES + 2 * name.length;
+  if (typeof raw === "string") return bytes + 2 * raw.length;
+  if (kind !== ValueKind.error) return bytes;
   for (let link: TracedError | null = raw as TracedError; link !== null; link = link.source) {
     bytes += FIXED_BYTES + 2 * (link.message.length + (link.type?.length ?? 0) + (link.stack?.length ?? 0));
   }
@@ -84,8 +84,13 @@ export function valueBytes(kind: ValueKind, raw: RawValue): number {
 }
 
 /** What keeping all of `values` costs, in bytes. */
-export function totalBytes({ kinds, raws, size }: ValueColumns): number {
+export function totalBytes(values: TracedValues): number {
   let bytes = 0;
-  for (let i = 0; i < size; i++) bytes += valueBytes(kinds[i] as ValueKind, raws[i] as RawValue);
+  for (let i = 0; i < values.size; i++) bytes += bytesAt(values, i);
   return bytes;
+}
+
+/** What keeping the value at `position` costs, in bytes. */
+export function bytesAt({ keys, kinds, raws }: TracedValues, position: number): number {
+  return valueBytes(keys[position] as string, kinds[position] as ValueKind, raws[position] as RawValue);
 }

@@ -2,6 +2,7 @@ import {
   type BatchDecoder,
   type BatchHeader,
   type CallSiteData,
+  type ClockDomain,
   type Codec,
   controlWord,
   DEFAULT_LIMITS,
@@ -30,7 +31,7 @@ import {
 } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { type CallSite, MetadataArena } from "./arena.ts";
-import { declaredValues, NamedValues, valueBytes } from "./named-values.ts";
+import { bytesAt, declaredValues, NamedValues } from "./named-values.ts";
 import type { Loss, Relay } from "./relay.ts";
 import { SequenceTracker } from "./sequence.ts";
 import { readSpan, writeSpans } from "./snapshot.ts";
@@ -39,6 +40,7 @@ import { SpanTable } from "./span-table.ts";
 
 /** After so many refusals in one batch the rest are counted, but no errors are built for them. */
 const MAX_ERRORS_PER_BATCH = 16;
+const CLOSED = "the receiver was persisted or disposed of";
 
 /** The relay's spans by the guest's number: what this host process remembers of an execution, and may lose. `[]` is nothing. */
 export type LocalSpans<Span> = Iterable<readonly [id: Id, span: Span]>;
@@ -60,7 +62,7 @@ export interface ReceiverOptions<Span> {
   readonly codec?: Codec;
   /** The most verbose level that this host wants, 0 (off) to 5 (trace, the default). Can be changed later: `maxLevel`. */
   readonly maxLevel?: number;
-  /** Told what was refused or failed, at most 16 a batch; `stats` counts all. Must not throw. */
+  /** Told what was refused or failed, at most 16 a batch; `stats` counts all. What it throws is ignored. */
   readonly onError?: (error: TunnelError) => void;
 }
 
@@ -68,14 +70,18 @@ export interface ReceiverOptions<Span> {
 export interface ReceiverStats {
   /** Events applied. */
   readonly events: number;
+  /** Batches that were looked into: all but those refused for their size or because the receiver is closed. */
   readonly batches: number;
+  /** Bytes of those batches. */
   readonly bytes: number;
   /** Events and batches refused and relay failures, by error code. */
   readonly refused: { readonly [code in TunnelErrorCode]?: number };
   readonly lostBatches: number;
   /** Events that the guest said it dropped. */
   readonly droppedEvents: number;
+  /** Spans open now, those included that only `LocalSpans` remembers. */
   readonly liveSpans: number;
+  /** Ids of call sites known now. */
   readonly callSites: number;
 }
 
@@ -108,7 +114,12 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   #lastError: TunnelError | undefined;
   /** How many more errors may be built before the batch ends. */
   #errorBudget = MAX_ERRORS_PER_BATCH;
+  /** Call sites defined so far, each time that the data behind an id changed. */
   #definitions = 0;
+  /** What the values of all open spans cost. */
+  #valueBytes = 0;
+  /** What times mean, as the last batch said. */
+  #clock: ClockDomain = "wall";
   #events = 0;
   #batches = 0;
   #bytes = 0;
@@ -158,7 +169,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   /** The most verbose level that this host wants, 0 (off) to 5 (trace); the guest learns of a change with the next control word. */
   get maxLevel(): number {
-    return Math.min(this.#maxLevel, this.#relay.maxLevel ?? 5);
+    return Math.min(this.#maxLevel, this.#attempt(() => this.#relay.maxLevel) ?? 5);
   }
 
   set maxLevel(level: number) {
@@ -201,8 +212,9 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     this.#errorBudget = MAX_ERRORS_PER_BATCH;
     const { maxBatchBytes, maxExecutionBytes } = this.#limits;
     if (this.#closed) {
-      this.#refuse("receiver_closed", "the receiver was persisted or disposed of");
+      this.#refuse("receiver_closed", CLOSED);
     } else if (bytes.length > maxBatchBytes) {
+      this.#announce = true;
       this.#exceed("maxBatchBytes", bytes.length);
     } else if (this.#bytes + bytes.length > maxExecutionBytes) {
       this.#exceed("maxExecutionBytes", this.#bytes + bytes.length);
@@ -219,11 +231,16 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     return this.control();
   }
 
-  /** The control word to give back to the guest after events that came one by one. A request to announce is made once. */
+  /**
+   * The control word to give back to the guest after events that came one by one, which it makes a batch. A request to announce
+   * is made once.
+   */
   control(): number {
     const announce = this.#announce;
     this.#announce = false;
-    return controlWord(this.maxLevel, announce);
+    const word = controlWord(this.maxLevel, announce);
+    this.#errorBudget = MAX_ERRORS_PER_BATCH;
+    return word;
   }
 
   /** All call sites known so far, those given to the constructor included: merge them into what is stored for the program. */
@@ -239,7 +256,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
    * @throws ReceiveError "receiver_closed"
    */
   persist(): { spans: PersistedSpans; localSpans: LocalSpans<Span> } {
-    if (this.#closed) throw new ReceiveError("receiver_closed", "the receiver was persisted or disposed of");
+    if (this.#closed) throw new ReceiveError("receiver_closed", CLOSED);
     this.#errorBudget = MAX_ERRORS_PER_BATCH;
     this.#attempt(() => this.#relay.suspend?.());
     this.#exitEntered();
@@ -267,14 +284,17 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   /** @throws ReceiveError "duplicate_batch", "receiver_closed" */
   batch(header: BatchHeader): void {
-    if (this.#closed) throw new ReceiveError("receiver_closed", "the receiver was persisted or disposed of");
+    if (this.#closed) throw new ReceiveError("receiver_closed", CLOSED);
     const loss = this.#sequence.see(header);
+    this.#clock = header.clock;
     this.#attempt(() => this.#relay.timeBase?.(header.baseTimeUnixNano, header.clock));
     if (loss !== undefined) this.#lost(loss);
   }
 
   timeBase(unixNano: bigint): void {
-    this.#attempt(() => this.#relay.timeBase?.(unixNano, "wall"));
+    // The event that follows is refused.
+    if (this.#closed) return;
+    this.#attempt(() => this.#relay.timeBase?.(unixNano, this.#clock));
   }
 
   newCallSite(id: Id, data: CallSiteData, _time: EventTime): void {
@@ -316,8 +336,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     }
     const named = this.#named;
     const unknown = named.fill(values, callSite);
-    if (unknown >= 0) return this.#unknownField(unknown);
-    if (named.bytes > this.#limits.maxSpanValueBytes) return this.#exceed("maxSpanValueBytes", named.bytes);
+    if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
+    if (!this.#reserve(known, named.size, named.bytes)) return;
 
     const span = known ?? new SpanState<Span>(id);
     span.alive = true;
@@ -401,6 +421,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (--span.refCount > 0) return;
     this.#spans.delete(span);
     this.#stack.remove(span);
+    this.#valueBytes -= span.valueBytes;
     if (span.local === undefined) return;
     try {
       this.#relay.tryClose(span.local, time);
@@ -417,7 +438,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (span.local !== undefined && callSite === undefined) return this.#unknownMetadata(span.metadataId);
     const named = this.#named;
     const unknown = named.fill(values, callSite);
-    if (unknown >= 0) return this.#unknownField(unknown);
+    if (unknown >= 0) return this.#unknownField(unknown, callSite, span.metadataId);
     if (!this.#merge(span, named)) return;
     this.#events++;
     if (span.local === undefined || callSite === undefined) return;
@@ -436,7 +457,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (parent !== undefined && explicit === undefined) return this.#unknownSpan(parent);
     const named = this.#named;
     const unknown = named.fill(values, callSite);
-    if (unknown >= 0) return this.#unknownField(unknown);
+    if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
     const owner = explicit ?? this.#stack.innermost;
     if (owner !== undefined) {
       if (owner.events >= this.#limits.maxEventsPerSpan) return this.#exceed("maxEventsPerSpan", owner.events + 1);
@@ -475,31 +496,46 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   /** Add values to what a span has gathered, unless that breaks a budget. */
   #merge(span: SpanState<Span>, named: NamedValues): boolean {
-    const { maxValuesPerSpan, maxSpanValueBytes } = this.#limits;
+    const { values } = span;
     let bytes = span.valueBytes + named.bytes;
-    let count = span.values.size;
+    let count = values.size;
     for (let i = 0; i < named.size; i++) {
-      const at = span.values.indexOf(named.keys[i] as string);
+      const at = values.indexOf(named.keys[i] as string);
       if (at < 0) count++;
-      else bytes -= valueBytes(span.values.kinds[at] as ValueKind, span.values.raws[at] as RawValue);
+      else bytes -= bytesAt(values, at);
     }
-    if (count > maxValuesPerSpan && count > span.values.size) {
-      this.#exceed("maxValuesPerSpan", count);
-      return false;
-    }
-    if (bytes > maxSpanValueBytes && bytes > span.valueBytes) {
-      this.#exceed("maxSpanValueBytes", bytes);
-      return false;
-    }
+    if (!this.#reserve(span, count, bytes)) return false;
     for (let i = 0; i < named.size; i++) {
-      span.values.set(named.keys[i] as string, named.kinds[i] as ValueKind, named.raws[i] as RawValue);
+      values.set(named.keys[i] as string, named.kinds[i] as ValueKind, named.raws[i] as RawValue);
     }
     span.valueBytes = bytes;
     return true;
   }
 
+  /**
+   * Whether a span may have so many values, of so many bytes, which then count as kept. What is above a budget from before may
+   * stay, but not grow.
+   */
+  #reserve(span: SpanState<Span> | undefined, count: number, bytes: number): boolean {
+    const { maxValuesPerSpan, maxSpanValueBytes, maxLiveValueBytes } = this.#limits;
+    const growth = bytes - (span?.valueBytes ?? 0);
+    const total = this.#valueBytes + growth;
+    if (count > maxValuesPerSpan && count > (span?.values.size ?? 0)) this.#exceed("maxValuesPerSpan", count);
+    else if (bytes > maxSpanValueBytes && growth > 0) this.#exceed("maxSpanValueBytes", bytes);
+    else if (total > maxLiveValueBytes && growth > 0) this.#exceed("maxLiveValueBytes", total);
+    else {
+      this.#valueBytes = total;
+      return true;
+    }
+    return false;
+  }
+
   #restore(opened: readonly (readonly [id: Id, span: OpenSpan])[], localSpans: LocalSpans<Span>): void {
-    for (const [id, span] of opened) this.#spans.add(readSpan(id, span));
+    for (const [id, saved] of opened) {
+      const span = readSpan<Span>(id, saved);
+      this.#spans.add(span);
+      this.#valueBytes += span.valueBytes;
+    }
     for (const [id, local] of localSpans) {
       const known = this.#spans.get(id);
       const span = known ?? new SpanState<Span>(id);
@@ -545,7 +581,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   }
 
   #isClosed(): boolean {
-    if (this.#closed) this.#refuse("receiver_closed", "the receiver was persisted or disposed of");
+    if (this.#closed) this.#refuse("receiver_closed", CLOSED);
     return this.#closed;
   }
 
@@ -558,7 +594,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   }
 
   #unknownMetadata(id: Id): void {
-    this.#announce = true;
+    // Where it would be refused anyway, there is no use in hearing it again.
+    if (this.#definitions < this.#limits.maxCallSites) this.#announce = true;
     this.#refuse("unknown_metadata_id", `unknown metadata ID: ${id}`, { id });
   }
 
@@ -566,7 +603,10 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     this.#refuse("unknown_span_id", `unknown span ID: ${id}`, { id });
   }
 
-  #unknownField(index: number): void {
+  /** The guest may have defined the call site anew, in a batch that was lost. */
+  #unknownField(index: number, callSite: CallSite | undefined, metadataId: Id): void {
+    if (callSite === undefined) return this.#unknownMetadata(metadataId);
+    this.#announce = true;
     this.#refuse("unknown_field", `the call site has no field ${index}`, { id: index });
   }
 
@@ -597,7 +637,12 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   #report(error: TunnelError): void {
     this.#count(error.code);
     this.#lastError = error;
-    if (this.#errorBudget-- > 0) this.#onError?.(error);
+    if (this.#errorBudget-- <= 0) return;
+    try {
+      this.#onError?.(error);
+    } catch {
+      // How a host reports is no reason to lose what the guest did.
+    }
   }
 
   #count(code: TunnelErrorCode): void {

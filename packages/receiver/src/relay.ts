@@ -50,6 +50,7 @@ export interface Relay<Span = unknown> {
   timeBase?(baseUnixNano: bigint, clock: ClockDomain): void;
   /** A call site that the arena had not seen. */
   registerCallSite?(callSite: CallSite): void;
+  /** @returns its handle, anything but `undefined` */
   newSpan(callSite: CallSite, id: number | bigint, values: TracedValues, parent: Parent<Span>, time: EventTime): Span;
   record(span: Span, values: TracedValues, time: EventTime): void;
   recordFollowsFrom(span: Span, followsFrom: Span, time: EventTime): void;
