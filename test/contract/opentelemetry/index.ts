@@ -1,0 +1,16 @@
+import { describe } from "vitest";
+import { eventsContract } from "./events.ts";
+import { limitsContract } from "./limits.ts";
+import { samplingContract } from "./sampling.ts";
+import type { SdkLine } from "./sdk-line.ts";
+import { spansContract } from "./spans.ts";
+
+/** What the relays do, before the real parts of one line of the OpenTelemetry SDK. */
+export function openTelemetryContract(line: SdkLine): void {
+  describe(line.name, () => {
+    spansContract(line);
+    samplingContract(line);
+    limitsContract(line);
+    eventsContract(line);
+  });
+}
