@@ -191,7 +191,7 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
     });
 
     function errorOf(event: RecordedEvent | undefined): TracedError {
-      return (event?.values["error"] as { readonly error: TracedError }).error;
+      return (event?.values["error"] as { readonly error: TracedError } | undefined)?.error as TracedError;
     }
 
     /** The host can still run a guest. */
