@@ -2,6 +2,7 @@ import {
   type BatchHeader,
   type CallSiteData,
   type Codec,
+  canonicalInteger,
   DEFAULT_LIMITS,
   type DecodeError,
   type Limits,
@@ -11,7 +12,7 @@ import {
 } from "@spanduct/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { batch, HOSTILE_NAMES } from "../support/arbitrary-events.ts";
+import { batch, EDGES, HOSTILE_NAMES } from "../support/arbitrary-events.ts";
 import { errorChain, type PlainCall, plain, replay, type SinkCall, sinkTo } from "../support/sink-calls.ts";
 
 export interface CodecUnderTest {
@@ -77,6 +78,49 @@ export function codecContract({ name, codec, nonFiniteFloats }: CodecUnderTest):
             expect(decode(encode([["batch", header]]))).toEqual({ calls: [["batch", header]], errors: [] });
           }
         }
+      }
+    });
+
+    it("brings ids, int and u_int around every edge of their encodings across", () => {
+      for (const edge of EDGES.flatMap((n) => [n - 1n, n, n + 1n, -n - 1n, -n, -n + 1n])) {
+        const raw = canonicalInteger(edge);
+        const calls: SinkCall[] = [["batch", HEADER]];
+        const record = (kind: ValueKind): SinkCall => ["newEvent", 1, undefined, values(["v", kind, raw]), undefined];
+        if (BigInt.asUintN(64, edge) === edge) calls.push(["followsFrom", raw, raw, undefined]);
+        if (BigInt.asIntN(128, edge) === edge) calls.push(record(ValueKind.int));
+        if (BigInt.asUintN(128, edge) === edge) calls.push(record(ValueKind.uInt));
+        expect(plain(decode(encode(calls)).calls)).toEqual(plain(calls));
+      }
+    });
+
+    it("brings times around every edge of their encodings across, forwards and back", () => {
+      const calls: SinkCall[] = [["batch", { ...HEADER, baseTimeUnixNano: 2n ** 62n }]];
+      for (const edge of EDGES.filter((n) => n < 2n ** 53n).map(Number)) {
+        for (const time of [edge - 1, 0, edge, -edge, edge + 1, -edge - 1]) {
+          if (Number.isSafeInteger(time)) calls.push(["spanEntered", 1, time]);
+        }
+      }
+      expect(plain(decode(encode(calls)).calls)).toEqual(plain(calls));
+    });
+
+    it("brings text and lists of every length around the edges of their prefixes across", () => {
+      for (const length of [0, 1, 5, 6, 10, 11, 14, 15, 16, 17, 31, 32, 33, 41, 42, 43, 63, 64, 85, 127, 128, 255, 256]) {
+        const calls: SinkCall[] = [
+          ["batch", HEADER],
+          ["newCallSite", 1, { ...SITE, fields: Array.from({ length }, (_, i) => `f${i}`) }, undefined],
+          ["newEvent", 2, undefined, values(...Array.from({ length }, (_, i) => [`v${i}`, ValueKind.bool, true] as const)), 0],
+          ...["a", "é", "€", "🦀"].map(
+            (character): SinkCall => ["newEvent", 2, undefined, values(["v", ValueKind.string, character.repeat(length)]), 0],
+          ),
+        ];
+        expect(plain(decode(encode(calls)).calls)).toEqual(plain(calls));
+      }
+      for (const length of [16_383, 16_384, 21_845, 21_846, 65_535, 65_536]) {
+        const calls: SinkCall[] = [
+          ["batch", HEADER],
+          ["newCallSite", 1, { ...SITE, file: "x".repeat(length) }, undefined],
+        ];
+        expect(plain(decode(encode(calls)).calls)).toEqual(plain(calls));
       }
     });
 

@@ -77,21 +77,10 @@ function integers(min: bigint, max: bigint, edges: readonly bigint[]): fc.Arbitr
     .map(canonicalInteger);
 }
 
-/** Where encodings of integers change: every power of 2^7, and the widths of machines. */
-const EDGES: readonly bigint[] = [
-  5n,
-  8n,
-  16n,
-  31n,
-  32n,
-  52n,
-  53n,
-  63n,
-  64n,
-  127n,
-  128n,
-  ...Array.from({ length: 18 }, (_, i) => BigInt(7 * (i + 1))),
-].map((bits) => 1n << bits);
+/** Where encodings of integers change: powers of 2^7, and the widths of machines and of JavaScript. */
+export const EDGES: readonly bigint[] = [5, 8, 15, 16, 30, 31, 32, 52, 53, 62, 63, 64, 127, 128]
+  .concat(Array.from({ length: 18 }, (_, i) => 7 * (i + 1)))
+  .map((bits) => 1n << BigInt(bits));
 
 /** Number of a call site or span. */
 export const id: fc.Arbitrary<Id> = integers(0n, 2n ** 64n - 1n, EDGES);

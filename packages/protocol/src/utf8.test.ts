@@ -110,6 +110,24 @@ describe.each([
     );
   });
 
+  it("reads or refuses every lead byte, with every kind of second byte, cut after each byte", () => {
+    for (let lead = 0x80; lead <= 0xff; lead++) {
+      for (const second of [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0]) {
+        for (const tail of [
+          [],
+          [second],
+          [second, 0x80],
+          [second, 0x80, 0xbf],
+          [second, 0x80, 0x7f],
+          [second, 0xbf, 0xbf, 0xbf],
+        ]) {
+          const bytes = Uint8Array.from([lead, ...tail]);
+          expect(read(bytes, 0, bytes.length)).toBe(platformRead(bytes));
+        }
+      }
+    }
+  });
+
   it("reads every code point that text may have, and a byte order mark as a character", () => {
     for (let code = 0; code <= 0x10ffff; code += code < 0x3000 ? 1 : 97) {
       const text = String.fromCodePoint(code).toWellFormed();

@@ -257,6 +257,7 @@ describe("MsgpackDecoder: what it refuses", () => {
     ["a call site with a field that is a number", site(1, 1, rest.slice(0, 7), 0x91, 1), 20, /not text/],
     ["values in a map", [0x95, 10, 0xc0, 1, 0xc0, 0x81, 0, 0xc3], 11, /list of values is not an array/],
     ["values that are not triples", [0x95, 10, 0xc0, 1, 0xc0, 0x92, 0, 1], 11, /multiple of 3/],
+    ["values that are more than triples", [0x95, 10, 0xc0, 1, 0xc0, 0x94, 0, 1, 0xc3, 1], 11, /multiple of 3/],
     ["a key that is negative", value(0xff, 1, 0xc3), 12, /32 bits/],
     ["a key that is nil", value(0xc0, 1, 0xc3), 12, /not an integer/],
     ["a value of kind 0", value(0, 0, 0xc3), 13, /unknown kind 0/],
@@ -401,6 +402,23 @@ describe("MsgpackDecoder: hostile sizes", () => {
 });
 
 describe("MsgpackReader.skip", () => {
+  it.each<[what: string, item: Bytes]>([
+    ["an array of 16-bit length", [0xdc, 0, 1, 1]],
+    ["an array of 32-bit length", [0xdd, 0, 0, 0, 1, 1]],
+    ["a map of 16-bit length", [0xde, 0, 2, 1, 1, 1, 1]],
+    ["a map of 32-bit length", [0xdf, 0, 0, 0, 2, 1, 1, 1, 1]],
+    ["bytes of 32-bit length", [0xc6, 0, 0, 0, 1, 1]],
+    ["text of 32-bit length", [0xdb, 0, 0, 0, 1, 1]],
+    ["an extension of 8-bit length", [0xc7, 1, 1, 1]],
+    ["an extension of 16-bit length", [0xc8, 0, 1, 1, 1]],
+    ["an extension of 32-bit length", [0xc9, 0, 0, 0, 1, 1, 1]],
+  ])("ends behind %s", (_, item) => {
+    const reader = new MsgpackReader(DEFAULT_LIMITS);
+    reader.reset(Uint8Array.from([...item, 1, 1, 1]));
+    reader.skip(1);
+    expect(reader.pos).toBe(item.length);
+  });
+
   it("ends where msgpackr ends, on random items", () => {
     const item: fc.Arbitrary<unknown> = fc.letrec<{ item: unknown }>((tie) => ({
       item: fc.oneof(

@@ -86,19 +86,6 @@ describe("ProtobufDecoder: integers", () => {
     ]);
   });
 
-  const wide: bigint[] = [];
-  for (const bits of [7n, 14n, 30n, 31n, 32n, 52n, 53n, 62n, 63n, 64n, 65n, 100n, 126n, 127n]) {
-    for (const n of [(1n << bits) - 1n, 1n << bits, (1n << bits) + 1n]) wide.push(n, -n, -n - 1n);
-  }
-  it("brings int and u_int of up to 128 bits across", () => {
-    wide.push((1n << 128n) - 1n, (1n << 128n) - 2n);
-    for (const n of wide) {
-      const raw = canonicalInteger(n);
-      if (BigInt.asIntN(128, n) === n) expect(across(ValueKind.int, raw)).toEqual([ValueKind.int, raw]);
-      if (BigInt.asUintN(128, n) === n) expect(across(ValueKind.uInt, raw)).toEqual([ValueKind.uInt, raw]);
-    }
-  });
-
   it("reads integers in canonical form however wide they were written", () => {
     const small = [3, ...Array<number>(15).fill(0)];
     const minusOne = Array<number>(16).fill(0xff);
@@ -106,13 +93,6 @@ describe("ProtobufDecoder: integers", () => {
       3, -1, 3,
     ]);
   });
-
-  function across(kind: ValueKind, raw: number | bigint): readonly unknown[] {
-    const { calls, errors } = decode([encode([BATCH, ["newEvent", 1, undefined, values([0, kind, raw]), undefined]])]);
-    expect(errors).toEqual([]);
-    const read = (calls[1] as Extract<SinkCall, readonly ["newEvent", ...unknown[]]>)[3];
-    return [read.kinds[0], read.raws[0]];
-  }
 });
 
 describe("ProtobufDecoder: times", () => {
@@ -264,6 +244,25 @@ describe("ProtobufDecoder: what it refuses", () => {
     expect(errors.map((error) => [error.code, error.offset])).toEqual([[code, offset]]);
     expect(errors[0]?.reason).toMatch(reason);
     expect(calls).toEqual([BATCH, ["spanEntered", 7, undefined]]);
+  });
+
+  // Each ends in the middle of a varint that the bytes behind it would complete.
+  it.each<[what: string, wrap: (cut: Bytes) => Bytes]>([
+    ["an event", (cut) => event(number(5, 1), cut)],
+    ["a call site", (cut) => event(nested(2, KIND, LEVEL, cut), number(12, 1))],
+    ["a span", (cut) => event(nested(3, cut), number(12, 1))],
+    ["a link", (cut) => event(nested(4, cut), number(12, 1))],
+    ["a record", (cut) => event(nested(9, cut), number(12, 1))],
+    ["an event in a span", (cut) => event(nested(10, cut), number(12, 1))],
+    ["a value", (cut) => event(nested(10, nested(3, number(3, 1), cut), nested(3, number(3, 1))))],
+    ["an error", (cut) => value(nested(9, cause, cut), number(3, 1))],
+    ["a cause", (cut) => value(nested(9, nested(1, cut), cause))],
+  ])("%s that ends inside a number", (_, wrap) => {
+    for (const cut of [number(12, 2 ** 20).slice(0, -1), [12 * 8 + 5, 0, 0], [12 * 8 + 1, 0, 0, 0]]) {
+      const { calls, errors } = decode([START, wrap(cut), entered(7)]);
+      expect(errors.map(({ code, reason }) => [code, reason.replace(/ at.*/, "")])).toEqual([["malformed", "truncated"]]);
+      expect(calls).toEqual([BATCH, ["spanEntered", 7, undefined]]);
+    }
   });
 
   it.each<[what: string, header: Bytes, code: string, offset: number]>([

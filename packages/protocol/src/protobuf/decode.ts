@@ -95,7 +95,8 @@ export class ProtobufDecoder implements BatchDecoder {
           break;
         }
         if (tag === 0x08) version = this.#u32();
-        else if (tag === 0x10) clock = clockFromNumber(this.#u32() || ClockNumber.none) ?? this.#fail("unknown clock domain", start);
+        else if (tag === 0x10)
+          clock = clockFromNumber(this.#u32() || ClockNumber.none) ?? this.#fail("unknown clock domain", start);
         else if (tag === 0x19) baseTimeUnixNano = this.#fixed64(end);
         else if (tag === 0x20) sequence = this.#safe();
         else if (tag === 0x28) droppedEvents = this.#safe();
