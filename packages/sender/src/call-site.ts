@@ -99,8 +99,10 @@ export class SpanCallSite<Field extends string = never> {
   }
 
   #open(values: Values<Field> | undefined, parent: Span | undefined, enter: boolean): Span<Field> {
-    const id = this.enabled ? this.#emitter.newSpan(this.#site, values, parent?.id, enter) : undefined;
-    return new Span(this.#emitter, this.#site, id, enter);
+    const emitter = this.#emitter;
+    const site = this.#site;
+    const id = this.enabled ? emitter.newSpan(site, emitter.convert(site, values), parent?.id, enter) : undefined;
+    return new Span(emitter, site, id, enter);
   }
 
   #fail(span: Span<Field>, error: unknown): void {
@@ -131,7 +133,7 @@ export class EventCallSite<Field extends string = never> {
 
   /** Emit an event. @param parent the span it belongs to; without one, the span that was entered last */
   emit(values?: Values<Field>, parent?: Span): void {
-    if (this.enabled) this.#emitter.newEvent(this.#site, values, parent?.id);
+    if (this.enabled) this.#emitter.newEvent(this.#site, this.#emitter.convert(this.#site, values), parent?.id);
   }
 }
 

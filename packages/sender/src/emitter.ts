@@ -51,20 +51,28 @@ export class Emitter {
     return { id: ++this.#lastSite, level, data, epoch: 0 };
   }
 
+  /** Convert values by the fields of the call site. Code of the application runs here, before anything is written. */
+  convert(site: SiteState, values: object | undefined): ValueList {
+    const list = this.#spare ?? new ValueList();
+    this.#spare = undefined;
+    const { fields } = site.data;
+    list.clear(fields);
+    if (values) for (let i = 0; i < fields.length; i++) addValue(list, i, values, fields[i] as string);
+    return list;
+  }
+
   /**
-   * @param values by field name, or converted already
    * @param enter whether the span is entered at the same moment
    * @returns the number of the span, or `undefined` when it could not be opened
    */
-  newSpan(site: SiteState, values: object | undefined, parentId: Id | undefined, enter: boolean): number | undefined {
-    const list = this.#convert(site, values);
+  newSpan(site: SiteState, values: ValueList, parentId: Id | undefined, enter: boolean): number | undefined {
     try {
       const sink = this.#open(site);
       const time = this.#now();
       const id = ++this.#lastSpan;
-      sink.newSpan(id, parentId, site.id, list, time);
+      sink.newSpan(id, parentId, site.id, values, time);
       if (enter) sink.spanEntered(id, time);
-      this.#done(list);
+      this.#done(values);
       return id;
     } catch {
       this.#failed();
@@ -72,21 +80,19 @@ export class Emitter {
     }
   }
 
-  newEvent(site: SiteState, values: object | undefined, parent: Id | undefined): void {
-    const list = this.#convert(site, values);
+  newEvent(site: SiteState, values: ValueList, parent: Id | undefined): void {
     try {
-      this.#open(site).newEvent(site.id, parent, list, this.#now());
-      this.#done(list);
+      this.#open(site).newEvent(site.id, parent, values, this.#now());
+      this.#done(values);
     } catch {
       this.#failed();
     }
   }
 
-  record(site: SiteState, id: number, values: object): void {
-    const list = this.#convert(site, values);
+  record(site: SiteState, id: number, values: ValueList): void {
     try {
-      this.#open(site).valuesRecorded(id, list, this.#now());
-      this.#done(list);
+      this.#open(site).valuesRecorded(id, values, this.#now());
+      this.#done(values);
     } catch {
       this.#failed();
     }
@@ -138,19 +144,6 @@ export class Emitter {
     if (!isControlWord(word)) return;
     this.maxLevel = controlLevel(word);
     if (controlAnnounce(word)) this.#epoch++;
-  }
-
-  /** Convert `values`, by the fields of the call site. Code of the application runs here, before anything is written. */
-  #convert(site: SiteState, values: object | undefined): ValueList {
-    if (values instanceof ValueList) return values;
-    const list = this.#spare ?? new ValueList();
-    this.#spare = undefined;
-    const { fields } = site.data;
-    list.clear(fields);
-    if (values !== undefined) {
-      for (let i = 0; i < fields.length; i++) addValue(list, i, values, fields[i] as string);
-    }
-    return list;
   }
 
   #open(site?: SiteState): EventSink {

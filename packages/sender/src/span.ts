@@ -35,7 +35,7 @@ export class Span<Field extends string = string> {
 
   /** Add values, or replace those given before. */
   record(values: Values<Field>): void {
-    if (this.id !== undefined) this.#emitter.record(this.#site, this.id, values);
+    if (this.id !== undefined) this.#emitter.record(this.#site, this.id, this.#emitter.convert(this.#site, values));
   }
 
   /** Say that `span` caused this one without enclosing it. */
