@@ -55,6 +55,10 @@ export class Guest {
     this.events.push({ values_recorded: { id, values, ...this.#tick() } });
   }
 
+  clone(id: Id): void {
+    this.events.push({ span_cloned: { id, ...this.#tick() } });
+  }
+
   follows(id: Id, other: Id): void {
     this.events.push({ follows_from: { id, follows_from: other, ...this.#tick() } });
   }

@@ -1,4 +1,5 @@
 import { describe } from "vitest";
+import { commitContract } from "./commit.ts";
 import { eventsContract } from "./events.ts";
 import { limitsContract } from "./limits.ts";
 import { samplingContract } from "./sampling.ts";
@@ -12,5 +13,6 @@ export function openTelemetryContract(line: SdkLine): void {
     samplingContract(line);
     limitsContract(line);
     eventsContract(line);
+    commitContract(line);
   });
 }
