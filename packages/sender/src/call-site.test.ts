@@ -192,7 +192,11 @@ describe("Span", () => {
     const { sender, events } = record();
     const note = sender.event({ name: "e" });
     const span = sender.span({ name: "s" }).start();
-    expect(span.inScope(() => (note.emit(), 5))).toBe(5);
+    const emitted = span.inScope(() => {
+      note.emit();
+      return 5;
+    });
+    expect(emitted).toBe(5);
     expect(() =>
       span.inScope(() => {
         throw new Error("on purpose");
@@ -313,11 +317,14 @@ describe("SpanCallSite.run", () => {
 
   it("hands through objects whose `then` throws", () => {
     const { sender, events } = record();
-    const odd = {
-      get then() {
-        throw new Error("no then");
+    const odd = new Proxy(
+      {},
+      {
+        get() {
+          throw new Error("no then");
+        },
       },
-    };
+    );
     expect(sender.span({ name: "s" }).run(undefined, () => odd)).toBe(odd);
     expect(outline(events).at(-1)).toBe("span_dropped 1");
   });
@@ -370,7 +377,7 @@ describe("a level that the host does not want", () => {
     const { sender, events } = record();
     sender.control(controlWord(2, false));
     const values = {
-      get v() {
+      get v(): number {
         throw new Error("was read");
       },
     };

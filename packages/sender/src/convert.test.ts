@@ -47,7 +47,15 @@ describe("a value travels", () => {
     ["an object as JSON", { a: [1, "x", null] }, { object: '{"a":[1,"x",null]}' }],
     ["an array as JSON", [1, 2], { object: "[1,2]" }],
     ["a date as JSON", new Date(0), { object: '"1970-01-01T00:00:00.000Z"' }],
-    ["what JSON has no form for as text", new (class { toJSON(): undefined { return undefined; } })(), { object: "[object Object]" }],
+    [
+      "what JSON has no form for as text",
+      new (class {
+        toJSON(): undefined {
+          return undefined;
+        }
+      })(),
+      { object: "[object Object]" },
+    ],
     ["an object with a bigint inside as text", { a: 1n }, { object: "[object Object]" }],
     ["a symbol wrapped in an object as JSON", Object(Symbol("s")), { object: "{}" }],
     ["`float`: a whole number as a float", float(5), { float: 5 }],
@@ -158,10 +166,12 @@ describe("a call site's values", () => {
     const site = sender.event({ name: "e", fields });
     site.emit({ own: 1 } as never);
     site.emit(JSON.parse('{"__proto__": 1, "constructor": 2, "toString": 3, "other": 4}'));
-    site.emit(new (class {
-      own = 5;
-      method(): void {}
-    })() as never);
+    site.emit(
+      new (class {
+        own = 5;
+        method(): void {}
+      })() as never,
+    );
     const values = events.flatMap((event) => ("new_event" in event ? [Object.entries(event.new_event.values)] : []));
     expect(values).toEqual([
       [["own", { int: 1 }]],

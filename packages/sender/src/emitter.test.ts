@@ -48,13 +48,9 @@ describe("the control word", () => {
     a?.emit();
     b?.emit();
     sender.flush();
-    expect(host.eventsByBatch[1]?.map((event) => `${kindOf(event)} ${bodyOf(event)["id"] ?? bodyOf(event)["metadata_id"]}`)).toEqual([
-      "new_call_site 2",
-      "new_event 2",
-      "new_call_site 1",
-      "new_event 1",
-      "new_event 2",
-    ]);
+    expect(
+      host.eventsByBatch[1]?.map((event) => `${kindOf(event)} ${bodyOf(event)["id"] ?? bodyOf(event)["metadata_id"]}`),
+    ).toEqual(["new_call_site 2", "new_event 2", "new_call_site 1", "new_event 1", "new_event 2"]);
   });
 
   it("is obeyed though it is followed by another for the same call, as the answers to a call site and its span are", () => {
@@ -229,7 +225,18 @@ const hostile: fc.Arbitrary<() => unknown> = fc.oneof(
 
 const step = fc.record({
   action: fc.constantFrom(
-    "start", "enter", "event", "record", "exit", "clone", "follows", "close", "flush", "control", "run", "instrument",
+    "start",
+    "enter",
+    "event",
+    "record",
+    "exit",
+    "clone",
+    "follows",
+    "close",
+    "flush",
+    "control",
+    "run",
+    "instrument",
   ),
   a: fc.nat(9),
   b: fc.nat(9),
@@ -266,8 +273,19 @@ describe("a sender", () => {
           else if (each.action === "close") a?.close();
           else if (each.action === "flush") sender.flush();
           else if (each.action === "control") sender.control(values);
-          else if (each.action === "run") expect(() => site.run(values, () => { throw new Error("own"); })).toThrow("own");
-          else expect(site.instrument(() => "ran", () => values)()).toBe("ran");
+          else if (each.action === "run")
+            expect(() =>
+              site.run(values, () => {
+                throw new Error("own");
+              }),
+            ).toThrow("own");
+          else
+            expect(
+              site.instrument(
+                () => "ran",
+                () => values,
+              )(),
+            ).toBe("ran");
         }
         expect(Number.isSafeInteger(sender.droppedEvents)).toBe(true);
         if (steps.every(({ hook }) => hook === "accept")) expect(sender.droppedEvents).toBe(0);
