@@ -2,6 +2,7 @@ import { describe } from "vitest";
 import { commitContract } from "./commit.ts";
 import { eventsContract } from "./events.ts";
 import { limitsContract } from "./limits.ts";
+import { restartContract } from "./restart.ts";
 import { samplingContract } from "./sampling.ts";
 import type { SdkLine } from "./sdk-line.ts";
 import { spansContract } from "./spans.ts";
@@ -14,5 +15,6 @@ export function openTelemetryContract(line: SdkLine): void {
     limitsContract(line);
     eventsContract(line);
     commitContract(line);
+    restartContract(line);
   });
 }

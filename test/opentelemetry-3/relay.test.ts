@@ -1,0 +1,4 @@
+import { openTelemetryContract } from "../contract/opentelemetry/index.ts";
+import { line } from "./line.ts";
+
+openTelemetryContract(line);
