@@ -2,6 +2,7 @@ import { describe } from "vitest";
 import { commitContract } from "./commit.ts";
 import { eventsContract } from "./events.ts";
 import { limitsContract } from "./limits.ts";
+import { otlpContract } from "./otlp.ts";
 import { restartContract } from "./restart.ts";
 import { samplingContract } from "./sampling.ts";
 import type { SdkLine } from "./sdk-line.ts";
@@ -16,5 +17,6 @@ export function openTelemetryContract(line: SdkLine): void {
     eventsContract(line);
     commitContract(line);
     restartContract(line);
+    otlpContract(line);
   });
 }
