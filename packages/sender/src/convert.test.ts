@@ -74,9 +74,9 @@ describe("a value travels", () => {
 
   it("so long that no host refuses it", () => {
     expect(sent("x".repeat(20_000))).toEqual({ string: "x".repeat(20_000) });
-    expect(sent("\uffff".repeat(1_000_000))).toEqual({ string: `${"\uffff".repeat(20_000)}…` });
-    expect(sent([`${"x".repeat(100_000)}`])).toEqual({ object: `["${"x".repeat(19_998)}…` });
-    expect(sent(10n ** 50_000n)).toEqual({ object: `1${"0".repeat(19_999)}…` });
+    expect(sent("\uffff".repeat(1_000_000))).toEqual({ string: `${"\uffff".repeat(20_000)}...` });
+    expect(sent([`${"x".repeat(100_000)}`])).toEqual({ object: `["${"x".repeat(19_998)}...` });
+    expect(sent(10n ** 50_000n)).toEqual({ object: `1${"0".repeat(19_999)}...` });
   });
 
   it("as [unreadable] when reading it throws", () => {
@@ -141,7 +141,7 @@ describe("an error travels", () => {
     const odd = Object.assign(new Error("e"), { message: 5, name: 7, stack: {} });
     expect(sent(odd)).toEqual({ error: { message: "5", source: null } });
     expect(sent(Object.assign(new Error("x".repeat(30_000)), { stack: "y".repeat(30_000) }))).toEqual({
-      error: { message: `${"x".repeat(20_000)}…`, type: "Error", stack: `${"y".repeat(20_000)}…`, source: null },
+      error: { message: `${"x".repeat(20_000)}...`, type: "Error", stack: `${"y".repeat(20_000)}...`, source: null },
     });
   });
 
