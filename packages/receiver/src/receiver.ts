@@ -568,10 +568,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   }
 
   #exitEntered(): void {
-    for (const span of this.#stack) {
-      const { entered, local } = span;
+    for (const { entered, local } of this.#stack) {
       if (entered && local !== undefined) this.#attempt(() => this.#relay.exit(local, undefined));
-      span.entered = false;
     }
   }
 
