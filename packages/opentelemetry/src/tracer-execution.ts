@@ -152,6 +152,7 @@ export class TracerExecution implements Relay<TracerSpan> {
       const run = (): void => {
         span.span.setAttributes({ busy_ns: busyNanos, idle_ns: idleNanos });
         span.span.end(end);
+        span.isEnded = true;
       };
       if (this.#phase !== "rolled back") this.#send({ kind: "end", span, run });
       else if (!this.#setup.discards) this.#runRolledBack(span, run);
@@ -191,7 +192,7 @@ export class TracerExecution implements Relay<TracerSpan> {
    * @throws TunnelError "snapshot_mismatch": the saved state says it is this relay's and is damaged
    */
   restoreSpan({ callSite, values, local, saved }: RestoredSpan<TracerSpan>): TracerSpan | undefined {
-    let span = local instanceof TracerSpan ? local : undefined;
+    let span = local instanceof TracerSpan && !local.isEnded ? local : undefined;
     if (span === undefined) {
       const read = readTracerSpan(saved, this.#setup.plans.get(callSite));
       if (read === undefined) return undefined;
@@ -203,7 +204,7 @@ export class TracerExecution implements Relay<TracerSpan> {
       );
       span.state = state;
     }
-    this.#recordsSome = true;
+    if (span.mayRecord) this.#recordsSome = true;
     if (span.origin.isRoot) this.#roots.add(span);
     return span;
   }
@@ -251,13 +252,13 @@ export class TracerExecution implements Relay<TracerSpan> {
     const { plan, startTime } = span.origin;
     plan.spanAttributes.write(this.#writer, values, (name, kind, raw) => applySpecialField(span, name, kind, raw));
     const { attributes } = this.#writer;
-    const { name, kind, status } = span;
+    const { name, kind } = span;
     const { target } = callSite.data;
     span.start = () => {
       const { tracer, isCommon } = this.#setup.tracerFor(target);
       const own = isCommon ? { ...attributes, target } : attributes;
       const started = tracer.startSpan(name, { kind, attributes: own, links, startTime: [...startTime] }, context());
-      started.setStatus(status);
+      started.setStatus(span.status);
       return started;
     };
   }

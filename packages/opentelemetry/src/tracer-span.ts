@@ -56,6 +56,8 @@ export class TracerSpan implements Steered, Placed {
   rootPlace = -1;
   /** The attempt that opened it or took it over. */
   attempt: object | undefined;
+  /** Whether the tracer has been told that it ended. */
+  isEnded = false;
   /** Makes it; set before anything else is asked. */
   start: (() => Span) | undefined;
   #span: Span | undefined;

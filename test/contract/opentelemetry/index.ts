@@ -7,6 +7,7 @@ import { restartContract } from "./restart.ts";
 import { samplingContract } from "./sampling.ts";
 import type { SdkLine } from "./sdk-line.ts";
 import { spansContract } from "./spans.ts";
+import { tracerContract } from "./tracer.ts";
 
 /** What the relays do, before the real parts of one line of the OpenTelemetry SDK. */
 export function openTelemetryContract(line: SdkLine): void {
@@ -18,5 +19,6 @@ export function openTelemetryContract(line: SdkLine): void {
     commitContract(line);
     restartContract(line);
     otlpContract(line);
+    tracerContract(line);
   });
 }
