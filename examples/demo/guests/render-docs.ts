@@ -18,7 +18,7 @@ const long = tracing.event({ name: "long document", level: "warn", fields: ["mes
 const all = renderDocs.start({ documents: documents.length });
 const waiting = [...documents];
 await Promise.all([work(), work()]);
-console.log(`${documents.length} documents rendered`);
+all.inScope(() => console.log(`${documents.length} documents rendered`));
 all.close();
 
 async function work(): Promise<void> {
