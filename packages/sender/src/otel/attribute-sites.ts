@@ -135,7 +135,7 @@ export class AttributeSites {
 
   #add(kind: CallSiteKind, level: Level, target: string, name: string): AttributeSite {
     this.definitions++;
-    const site = new AttributeSite(this, { kind, name, target, level, fields: FIELDS[kind] });
+    const site = new AttributeSite(this, { kind, name: String(name), target, level, fields: FIELDS[kind] });
     this.#sites.set(keyOf(kind, level, target, name), site);
     return site;
   }

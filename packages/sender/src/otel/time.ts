@@ -10,9 +10,9 @@ export function isTimeInput(value: unknown): value is TimeInput {
  * `undefined`, which means now, for anything that is not a time between 1970 and 2554.
  */
 export function unixNano(time: TimeInput | undefined): bigint | undefined {
-  if (!isTimeInput(time)) return undefined;
   let nanos: bigint;
   try {
+    if (!isTimeInput(time)) return undefined;
     if (Array.isArray(time)) {
       nanos = BigInt(time[0]) * 1_000_000_000n + BigInt(time[1]);
     } else {

@@ -43,14 +43,15 @@ class TunnelTracer implements Tracer {
     this.#target = target;
   }
 
-  startSpan(name: string, options: SpanOptions = {}, context: Context = this.#contextManager.active()): Span {
+  startSpan(name: string, options?: SpanOptions, context?: Context): Span {
     const manager = this.#contextManager;
-    const parent = options.root ? undefined : spanOf(context);
+    const surroundings = context ?? manager.active();
+    const parent = options?.root ? undefined : spanOf(surroundings);
     const span = new TunnelSpan(this.#setup, this.#target, parent);
-    if (isSuppressed(context)) return span;
+    if (isSuppressed(surroundings)) return span;
     // A new root does not belong to what is entered. Parents that are not ours are nobody's whom the host knows.
     const isRoot = !(parent instanceof TunnelSpan) && manager instanceof StackContextManager;
-    span.start(name, options, (open) => (isRoot ? manager.outside(open) : open()));
+    span.start(name, options ?? {}, (open) => (isRoot ? manager.outside(open) : open()));
     return span;
   }
 
@@ -59,8 +60,9 @@ class TunnelTracer implements Tracer {
   startActiveSpan<F extends (span: Span) => unknown>(name: string, options: SpanOptions, context: Context, run: F): ReturnType<F>;
   startActiveSpan<F extends (span: Span) => ReturnType<F>>(name: string, ...rest: unknown[]): ReturnType<F> {
     const run = rest.pop() as F;
-    const [options, context = this.#contextManager.active()] = rest as [SpanOptions?, Context?];
-    const span = this.startSpan(name, options, context);
-    return this.#contextManager.with(withSpan(context, span), run, undefined, span);
+    const [options, context] = rest as [SpanOptions?, Context?];
+    const surroundings = context ?? this.#contextManager.active();
+    const span = this.startSpan(name, options, surroundings);
+    return this.#contextManager.with(withSpan(surroundings, span), run, undefined, span);
   }
 }
