@@ -1,7 +1,12 @@
-import type { Context, LoggerProvider as ApiLoggerProvider, Span as ApiSpan, SpanContext } from "@opentelemetry/api";
+import type { LoggerProvider as ApiLoggerProvider, Span as ApiSpan, Context, SpanContext } from "@opentelemetry/api";
 import type { Resource } from "@opentelemetry/resources";
 import type { ReadableSpan, Sampler, SpanLimits, SpanProcessor } from "@opentelemetry/sdk-trace";
-import type { ExecutionOptions, GuestSpan, OpenTelemetryRelayOptions, SpanProcessor as OurProcessor } from "@spanduct/opentelemetry";
+import type {
+  ExecutionOptions,
+  GuestSpan,
+  OpenTelemetryRelayOptions,
+  SpanProcessor as OurProcessor,
+} from "@spanduct/opentelemetry";
 
 // Nothing runs here: it holds that what the relay makes is what this line of the SDK takes, and the other way round.
 
@@ -17,5 +22,11 @@ declare const parent: Context | SpanContext;
 export const readable = span satisfies ReadableSpan;
 export const writable = span satisfies ApiSpan;
 export const theirs = ourProcessor satisfies SpanProcessor;
-export const options = { spanProcessors: [processor], sampler, spanLimits: limits, resource, loggerProvider } satisfies OpenTelemetryRelayOptions;
+export const options = {
+  spanProcessors: [processor],
+  sampler,
+  spanLimits: limits,
+  resource,
+  loggerProvider,
+} satisfies OpenTelemetryRelayOptions;
 export const execution = { parent } satisfies ExecutionOptions;

@@ -22,6 +22,11 @@ export interface AttemptOptions {
    * the attribute `spanduct.rolled_back` and error status, log records with the attribute. `discard`: nothing of it goes out.
    */
   readonly rollback?: "mark" | "discard";
+  /**
+   * How much may be held: starts and ends of spans, log records and events, together; default 100000. Spans and records beyond
+   * are dropped, which is reported as `relay_failed` with a cause that says "limit_exceeded".
+   */
+  readonly maxHeld?: number;
 }
 
 /** Where an attempt hangs. */
@@ -43,13 +48,14 @@ export interface AttemptSetup {
   readonly isTransactional: boolean;
   /** Let nothing of a rolled-back attempt out that is held. */
   readonly discards: boolean;
+  readonly maxHeld: number;
   readonly context: Context;
   readonly links: readonly Link[];
 }
 
 /** @throws TypeError for `events` "log" or "both" without a logger provider */
 export function resolveAttempt(options: AttemptOptions & PlacementOptions, hasLogs: boolean): AttemptSetup {
-  const { events = "auto", export: exportMode = "immediate", rollback = "mark", parent, links = [] } = options;
+  const { events = "auto", export: exportMode = "immediate", rollback = "mark", maxHeld = 100_000, parent, links = [] } = options;
   if (!hasLogs && (events === "log" || events === "both")) throw new TypeError(`events: "${events}" needs a loggerProvider`);
   const toLogs = events === "auto" ? hasLogs : events !== "span";
   const isTransactional = exportMode === "transactional";
@@ -58,6 +64,7 @@ export function resolveAttempt(options: AttemptOptions & PlacementOptions, hasLo
     toLogs,
     isTransactional,
     discards: isTransactional && rollback === "discard",
+    maxHeld,
     context: parentContext(parent),
     links,
   };

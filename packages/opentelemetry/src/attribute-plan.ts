@@ -35,7 +35,8 @@ export class AttributePlan {
 
     const { attributes, count, dropped } = this.#fixed;
     const names = fields.filter((name) => name !== message);
-    const isPlain = new Set(fields).size === fields.length && !names.some((name) => needsCare(name) || Object.hasOwn(attributes, name));
+    const isPlain =
+      new Set(fields).size === fields.length && !names.some((name) => needsCare(name) || Object.hasOwn(attributes, name));
     if (isPlain && count + names.length <= countLimit) {
       const room = Object.fromEntries(names.map((name) => [name, 0]));
       this.#full = { attributes: { ...attributes, ...room }, count: count + names.length, dropped };
@@ -92,4 +93,3 @@ export class AttributePlan {
 function needsCare(name: string): boolean {
   return name === "" || name === "__proto__" || name.startsWith("otel.");
 }
-

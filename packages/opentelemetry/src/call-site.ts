@@ -12,6 +12,10 @@ const SEVERITY: Readonly<Record<Level, number>> = { trace: 1, debug: 5, info: 9,
 /** The field that is an event's text rather than one of its attributes. */
 const MESSAGE = "message";
 
+const NO_LIMIT = Number.POSITIVE_INFINITY;
+
+type Attribute = readonly [string, AttributeValue];
+
 /** Scopes kept at once; hostile guests make up targets without end. */
 const MAX_SCOPES = 4096;
 
@@ -29,35 +33,68 @@ export class CallSitePlan {
   readonly severityText: string;
   /** Whether one of the fields is an `otel.…` one. */
   readonly hasSpecialFields: boolean;
-  readonly spanAttributes: AttributePlan;
-  readonly eventAttributes: AttributePlan;
-  readonly logAttributes: AttributePlan;
+  readonly #data: CallSiteData;
+  readonly #limits: Required<SpanLimits>;
+  // Most call sites need only one of these.
+  #spanAttributes: AttributePlan | undefined;
+  #eventAttributes: AttributePlan | undefined;
+  #logAttributes: AttributePlan | undefined;
 
   constructor(data: CallSiteData, scope: InstrumentationScope, limits: Required<SpanLimits>) {
-    const { name, target, fields, level, file, line, module_path: modulePath } = data;
-    this.name = isMadeUp(data) ? undefined : name;
-    this.givenName = name;
+    this.#data = data;
+    this.#limits = limits;
+    this.name = isMadeUp(data) ? undefined : data.name;
+    this.givenName = data.name;
     this.scope = scope;
-    this.isError = level === "error";
-    this.severityNumber = SEVERITY[level];
-    this.severityText = level.toUpperCase();
-    this.hasSpecialFields = fields.some((field) => field.startsWith("otel."));
+    this.isError = data.level === "error";
+    this.severityNumber = SEVERITY[data.level];
+    this.severityText = data.level.toUpperCase();
+    this.hasSpecialFields = data.fields.some((field) => field.startsWith("otel."));
+  }
 
-    const code: [string, AttributeValue][] = [];
-    if (file !== undefined) code.push(["code.file.path", file]);
-    if (line !== undefined) code.push(["code.line.number", line]);
-    const span: typeof code = [...code, ["level", this.severityText]];
-    if (modulePath !== undefined) span.unshift(["code.function.name", functionName(data, modulePath)]);
-    const event: typeof code = [["level", this.severityText], ["target", target], ...code];
+  get spanAttributes(): AttributePlan {
+    this.#spanAttributes ??= this.#planSpans();
+    return this.#spanAttributes;
+  }
+
+  get eventAttributes(): AttributePlan {
+    this.#eventAttributes ??= this.#planEvents();
+    return this.#eventAttributes;
+  }
+
+  get logAttributes(): AttributePlan {
+    this.#logAttributes ??= this.#plan(this.#place(), MESSAGE, NO_LIMIT, NO_LIMIT);
+    return this.#logAttributes;
+  }
+
+  #planSpans(): AttributePlan {
+    const { module_path: modulePath } = this.#data;
+    const { attributeCountLimit, attributeValueLengthLimit } = this.#limits;
+    const fixed: Attribute[] = [...this.#place(), ["level", this.severityText]];
+    if (modulePath !== undefined) fixed.unshift(["code.function.name", functionName(this.#data, modulePath)]);
+    return this.#plan(fixed, undefined, attributeCountLimit, attributeValueLengthLimit);
+  }
+
+  #planEvents(): AttributePlan {
+    const { target, fields } = this.#data;
+    const { attributePerEventCountLimit, attributeValueLengthLimit } = this.#limits;
+    const fixed: Attribute[] = [["level", this.severityText], ["target", target], ...this.#place()];
     // The event gets its message for a name.
-    if (this.name !== undefined && fields.includes(MESSAGE)) event.push(["event.name", this.name]);
+    if (this.name !== undefined && fields.includes(MESSAGE)) fixed.push(["event.name", this.name]);
+    return this.#plan(fixed, MESSAGE, attributePerEventCountLimit, attributeValueLengthLimit);
+  }
 
-    const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = limits;
-    const plan = (fixed: typeof code, message: string | undefined, countLimit: number, lengthLimit: number): AttributePlan =>
-      new AttributePlan(new AttributeWriter(countLimit, lengthLimit), fixed, fields, message, countLimit);
-    this.spanAttributes = plan(span, undefined, attributeCountLimit, attributeValueLengthLimit);
-    this.eventAttributes = plan(event, MESSAGE, attributePerEventCountLimit, attributeValueLengthLimit);
-    this.logAttributes = plan(code, MESSAGE, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+  #place(): Attribute[] {
+    const { file, line } = this.#data;
+    const place: Attribute[] = [];
+    if (file !== undefined) place.push(["code.file.path", file]);
+    if (line !== undefined) place.push(["code.line.number", line]);
+    return place;
+  }
+
+  #plan(fixed: readonly Attribute[], message: string | undefined, countLimit: number, lengthLimit: number): AttributePlan {
+    const writer = new AttributeWriter(countLimit, lengthLimit);
+    return new AttributePlan(writer, fixed, this.#data.fields, message, countLimit);
   }
 }
 
@@ -91,7 +128,6 @@ export class CallSitePlans {
     return scope;
   }
 }
-
 
 /** Whether the name is what Rust's macros give to an event: `event src/lib.rs:12`. */
 function isMadeUp({ kind, name, file, line }: CallSiteData): boolean {

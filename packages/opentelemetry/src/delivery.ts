@@ -1,6 +1,6 @@
 import type { Context, HrTime, Span } from "@opentelemetry/api";
 import type { AttributeMap } from "./attribute-value.ts";
-import type { LogRecord, Logger, SpanProcessor } from "./sdk.ts";
+import type { Logger, LogRecord, SpanProcessor } from "./sdk.ts";
 import type { GuestSpan } from "./span.ts";
 
 /** Something that goes out now or, when it is held, once the attempt is committed. */

@@ -1,11 +1,4 @@
-import {
-  type Context,
-  type HrTime,
-  isSpanContextValid,
-  type SpanContext,
-  trace,
-  TraceFlags,
-} from "@opentelemetry/api";
+import { type Context, type HrTime, isSpanContextValid, type SpanContext, TraceFlags, trace } from "@opentelemetry/api";
 import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup } from "./attempt-options.ts";
@@ -15,16 +8,16 @@ import type { CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
 import { Delivery, type Outgoing } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
-import { flagRolledBack } from "./status.ts";
+import { Held } from "./held.ts";
 import type { AttemptIds } from "./identity.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { isTracingSuppressed } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import { readSpan, type SavedSpan, writeSpan } from "./saved-span.ts";
-import type { Logger, Sampler, SamplingResult, SpanProcessor} from "./sdk.ts";
+import type { Logger, Sampler, SamplingResult, SpanProcessor } from "./sdk.ts";
 import { lossEvent, SideOutlet } from "./side-outlet.ts";
 import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
-
+import { flagRolledBack } from "./status.ts";
 
 /** What one attempt is made with; everything is decided. */
 export interface ExecutionSetup extends AttemptSetup {
@@ -60,7 +53,7 @@ export class Execution implements Relay<GuestSpan> {
   readonly #spanWriter: AttributeWriter;
   readonly #eventWriter: AttributeWriter;
   /** What goes out at the commit, in order. */
-  #held: Outgoing[] = [];
+  readonly #held: Held<Outgoing>;
   /** Spans of earlier attempts that this one has changed, as they were. */
   readonly #before: Map<GuestSpan, SpanState> = new Map();
   /** Open spans without a parent among the guest's. */
@@ -72,6 +65,7 @@ export class Execution implements Relay<GuestSpan> {
   constructor(setup: ExecutionSetup) {
     this.#setup = setup;
     this.#clock = new GuestClock(setup.spans.clock);
+    this.#held = new Held(setup.maxHeld);
     this.#delivery = new Delivery(setup.processors);
     const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = setup.spans.limits;
     this.#spanWriter = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
@@ -81,8 +75,10 @@ export class Execution implements Relay<GuestSpan> {
       context: setup.context,
       clock: setup.spans.clock,
       send: (outgoing) => {
-        if (setup.isTransactional) this.#held.push(outgoing);
-        else this.#delivery.send(outgoing);
+        const { full } = this.#held;
+        if (!setup.isTransactional) this.#delivery.send(outgoing);
+        else if (full === undefined) this.#held.push(outgoing);
+        else this.#delivery.fail(full);
       },
     });
     this.#isSuppressed = isTracingSuppressed(setup.context);
@@ -126,10 +122,7 @@ export class Execution implements Relay<GuestSpan> {
       const context = this.#contextOf(parent);
       if (sampler === undefined) identity.traceFlags = TraceFlags.SAMPLED;
       else this.#sample(sampler, span, context, above);
-      if (span.recording) {
-        if (this.#setup.isTransactional) this.#held.push({ kind: "start", span, context });
-        else this.#delivery.start(span, context);
-      }
+      if (span.recording) this.#start(span, context);
     }
     if (span.recording) this.#recordsSome = true;
     else if (span.isRoot) this.#droppedRoot = true;
@@ -263,7 +256,7 @@ export class Execution implements Relay<GuestSpan> {
 
   commit(): void {
     this.#before.clear();
-    for (const outgoing of this.#takeHeld()) this.#delivery.send(outgoing);
+    for (const outgoing of this.#held.take()) this.#delivery.send(outgoing);
     this.#delivery.throwFailure();
   }
 
@@ -273,7 +266,7 @@ export class Execution implements Relay<GuestSpan> {
     onRollback();
     for (const [span, state] of this.#before) span.state = state;
     this.#before.clear();
-    const held = this.#takeHeld().filter((outgoing) => outgoing.kind !== "end" || outgoing.span.attempt === this.#attempt);
+    const held = this.#held.take().filter((outgoing) => outgoing.kind !== "end" || outgoing.span.attempt === this.#attempt);
     if (isTransactional && !discards) {
       const ids = idsAfterRollback?.();
       held.forEach((outgoing, position) => {
@@ -306,6 +299,14 @@ export class Execution implements Relay<GuestSpan> {
     if (result.attributes !== undefined) span.setAttributes(result.attributes);
   }
 
+  #start(span: GuestSpan, context: Context): void {
+    if (!this.#setup.isTransactional) return this.#delivery.start(span, context);
+    const { full } = this.#held;
+    if (full === undefined) return this.#held.push({ kind: "start", span, context });
+    span.stopRecording();
+    this.#delivery.fail(full);
+  }
+
   /** Keep the state of a span of an earlier attempt before this one changes it. */
   #touch(span: GuestSpan): void {
     if (span.attempt !== this.#attempt && !this.#before.has(span)) this.#before.set(span, span.state);
@@ -325,12 +326,6 @@ export class Execution implements Relay<GuestSpan> {
   #contextOf(span: GuestSpan | undefined): Context {
     const { context } = this.#setup;
     return span === undefined ? context : span.contextUnder(context);
-  }
-
-  #takeHeld(): Outgoing[] {
-    const held = this.#held;
-    this.#held = [];
-    return held;
   }
 }
 

@@ -4,7 +4,7 @@ import { CallSitePlans } from "./call-site.ts";
 import { type HostClock, systemClock } from "./clock.ts";
 import { defaultResource } from "./default-resource.ts";
 import { Execution } from "./execution.ts";
-import { AttemptIds, attemptKey, randomSeed, RolledBackSeeds } from "./identity.ts";
+import { AttemptIds, attemptKey, RolledBackSeeds, randomSeed } from "./identity.ts";
 import { resolveSpanLimits, type SpanLimits } from "./limits.ts";
 import { PerTarget } from "./per-target.ts";
 import type { Logger, LoggerProvider, Resource, Sampler, SpanProcessor } from "./sdk.ts";

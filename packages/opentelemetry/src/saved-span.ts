@@ -150,13 +150,7 @@ export function readSpan(saved: unknown): ReadSpan | undefined {
   };
 }
 
-const KINDS: readonly SpanKind[] = [
-  SpanKind.INTERNAL,
-  SpanKind.SERVER,
-  SpanKind.CLIENT,
-  SpanKind.PRODUCER,
-  SpanKind.CONSUMER,
-];
+const KINDS: readonly SpanKind[] = [SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER];
 
 function readEvent(saved: unknown): TimedEvent {
   const event = record(saved, "events");

@@ -12,17 +12,17 @@ import {
   type TimeInput,
 } from "@opentelemetry/api";
 import type { TracedError, ValueColumns } from "@spanduct/protocol";
+import type { TakeValue } from "./attribute-plan.ts";
 import { type AttributeMap, attributeValue } from "./attribute-value.ts";
 import { AttributeWriter } from "./attribute-writer.ts";
-import type { TakeValue } from "./attribute-plan.ts";
 import type { CallSitePlan } from "./call-site.ts";
 import { type HostClock, hostTime } from "./clock.ts";
 import type { SpanLimits } from "./limits.ts";
 import { ParentContext } from "./parent-context.ts";
-import { flagRolledBack, mergeStatus, rolledBackStatus } from "./status.ts";
 import type { InstrumentationScope, ReadableSpan, Resource, TimedEvent } from "./sdk.ts";
 import { applySpecialField, type Steered } from "./special-fields.ts";
-import { Timings, type TimingState } from "./timings.ts";
+import { flagRolledBack, mergeStatus, rolledBackStatus } from "./status.ts";
+import { type TimingState, Timings } from "./timings.ts";
 
 /** What all spans of one relay share. */
 export interface SpanSetup {
@@ -71,6 +71,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   readonly #timings: Timings;
   #attributeCount = 0;
   #recording = true;
+  /** The guest has closed it; what it was goes out now or later. */
+  #closed = false;
   #ended = false;
   #asParent: ParentContext | undefined;
   #asParentUnder: Context | undefined;
@@ -113,7 +115,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** `[-1, -1]` as long as the span is open. */
   get duration(): HrTime {
-    if (this.endTime[0] === 0 && this.endTime[1] === 0) return [-1, -1];
+    if (!this.#closed) return [-1, -1];
     const seconds = this.endTime[0] - this.startTime[0];
     const nanos = this.endTime[1] - this.startTime[1];
     return nanos < 0 ? [seconds - 1, nanos + 1_000_000_000] : [seconds, nanos];
@@ -260,11 +262,16 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   close(seconds: number, nanos: number): void {
     const [startSeconds, startNanos] = this.startTime;
     const isEarly = seconds < startSeconds || (seconds === startSeconds && nanos < startNanos);
+    this.#closed = true;
     this.endTime = isEarly ? [startSeconds, startNanos] : [seconds, nanos];
     const timings = this.#timings;
     timings.finish(this.endTime[0], this.endTime[1]);
     const { attributes } = this;
-    if (this.#attributeCount + 2 <= this.#setup.limits.attributeCountLimit && !("busy_ns" in attributes) && !("idle_ns" in attributes)) {
+    if (
+      this.#attributeCount + 2 <= this.#setup.limits.attributeCountLimit &&
+      !("busy_ns" in attributes) &&
+      !("idle_ns" in attributes)
+    ) {
       attributes["busy_ns"] = timings.busyNanos;
       attributes["idle_ns"] = timings.idleNanos;
       this.#attributeCount += 2;
@@ -338,6 +345,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.droppedLinksCount = state.droppedLinksCount;
     this.#timings.state = state.timings;
     this.endTime = [0, 0];
+    this.#closed = false;
   }
 
   /** @internal Whether it is recorded, open or not. */

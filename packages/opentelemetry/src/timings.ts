@@ -68,6 +68,6 @@ export class Timings {
     const passed = (seconds - this.#seconds) * 1e9 + (nanos - this.#nanos);
     this.#seconds = seconds;
     this.#nanos = nanos;
-    return passed > 0 ? passed : 0;
+    return Math.max(passed, 0);
   }
 }

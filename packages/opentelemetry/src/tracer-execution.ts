@@ -1,4 +1,12 @@
-import { type Context, isSpanContextValid, type Link, type SpanContext, SpanStatusCode, trace, type Tracer } from "@opentelemetry/api";
+import {
+  type Context,
+  isSpanContextValid,
+  type Link,
+  type SpanContext,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from "@opentelemetry/api";
 import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup } from "./attempt-options.ts";
@@ -8,6 +16,7 @@ import type { CallSitePlans } from "./call-site.ts";
 import { GuestClock, type HostClock } from "./clock.ts";
 import { Delivery, type Outgoing } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
+import { Held } from "./held.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { ParentContext } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
@@ -15,13 +24,7 @@ import type { Logger } from "./sdk.ts";
 import { lossEvent, SideOutlet } from "./side-outlet.ts";
 import { applySpecialField } from "./special-fields.ts";
 import { flagRolledBack, rolledBackStatus } from "./status.ts";
-import {
-  readTracerSpan,
-  type SavedTracerSpan,
-  TracerSpan,
-  type TracerSpanState,
-  writeTracerSpan,
-} from "./tracer-span.ts";
+import { readTracerSpan, type SavedTracerSpan, TracerSpan, type TracerSpanState, writeTracerSpan } from "./tracer-span.ts";
 
 /** What one attempt is made with; everything is decided. */
 export interface TracerExecutionSetup extends AttemptSetup {
@@ -33,7 +36,7 @@ export interface TracerExecutionSetup extends AttemptSetup {
 }
 
 /** Something that is done to a tracer's span now or, when it is held, once the attempt is persisted. */
-type Held =
+type HeldCall =
   | { readonly kind: "call"; readonly span: TracerSpan; readonly run: () => void }
   | { readonly kind: "end"; readonly span: TracerSpan; readonly run: () => void }
   | Extract<Outgoing, { readonly kind: "log" | "host event" }>;
@@ -50,7 +53,7 @@ export class TracerExecution implements Relay<TracerSpan> {
   readonly #writer: AttributeWriter = new AttributeWriter(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   readonly #attempt: object = {};
   readonly #host: SpanContext | undefined;
-  #held: Held[] = [];
+  readonly #held: Held<HeldCall>;
   readonly #before: Map<TracerSpan, TracerSpanState> = new Map();
   readonly #roots: OpenRoots<TracerSpan> = new OpenRoots();
   #phase: "running" | "suspended" | "rolled back" = "running";
@@ -60,13 +63,14 @@ export class TracerExecution implements Relay<TracerSpan> {
   constructor(setup: TracerExecutionSetup) {
     this.#setup = setup;
     this.#clock = new GuestClock(setup.clock);
+    this.#held = new Held(setup.maxHeld);
     this.#side = new SideOutlet({
       loggers: setup.loggers,
       context: setup.context,
       clock: setup.clock,
       send: (outgoing) => {
         if (outgoing.kind === "start" || outgoing.kind === "end") return;
-        if (setup.isTransactional) this.#held.push(outgoing);
+        if (setup.isTransactional) this.#hold(outgoing);
         else this.#delivery.send(outgoing);
       },
     });
@@ -97,7 +101,8 @@ export class TracerExecution implements Relay<TracerSpan> {
     this.#prepare(span, callSite, values, span.origin.isRoot ? [...links] : [], () =>
       parent === undefined ? context : trace.setSpan(context, parent.span),
     );
-    if (span.origin.isRoot) this.#roots.add(span);
+    if (this.#setup.isTransactional && this.#held.full !== undefined) span.isDropped = true;
+    else if (span.origin.isRoot) this.#roots.add(span);
     this.#call(span, () => {
       if (span.span.isRecording()) this.#recordsSome = true;
       else if (span.origin.isRoot) this.#droppedRoot = true;
@@ -143,7 +148,7 @@ export class TracerExecution implements Relay<TracerSpan> {
   }
 
   tryClose(span: TracerSpan, time: EventTime): void {
-    if (!this.#isPutBack(span)) {
+    if (!span.isDropped && !this.#isPutBack(span)) {
       this.#touch(span);
       this.#roots.delete(span);
       const end = notBefore(this.#at(time), span.origin.startTime);
@@ -218,7 +223,7 @@ export class TracerExecution implements Relay<TracerSpan> {
   suspend(): void {
     this.#phase = "suspended";
     this.#before.clear();
-    for (const held of this.#takeHeld()) this.#release(held);
+    for (const held of this.#held.take()) this.#release(held);
     this.#delivery.throwFailure();
   }
 
@@ -231,7 +236,7 @@ export class TracerExecution implements Relay<TracerSpan> {
     this.#phase = "rolled back";
     for (const [span, state] of this.#before) span.state = state;
     this.#before.clear();
-    for (const held of this.#takeHeld()) {
+    for (const held of this.#held.take()) {
       if (!isTransactional || discards) continue;
       if (held.kind === "log") flagRolledBack(held.record.attributes);
       else if (held.kind === "host event") flagRolledBack(held.attributes);
@@ -285,12 +290,19 @@ export class TracerExecution implements Relay<TracerSpan> {
     this.#send({ kind: "call", span, run });
   }
 
-  #send(held: Extract<Held, { readonly span: TracerSpan }>): void {
-    if (this.#setup.isTransactional || held.span.attempt !== this.#attempt) this.#held.push(held);
+  #send(held: Extract<HeldCall, { readonly span: TracerSpan }>): void {
+    if (this.#setup.isTransactional || held.span.attempt !== this.#attempt) this.#hold(held);
     else this.#run(held.run);
   }
 
-  #release(held: Held): void {
+  /** What is held of spans that there was room for comes to its end, whatever the bound. */
+  #hold(held: HeldCall): void {
+    const { full } = this.#held;
+    if (full === undefined || held.kind === "end") this.#held.push(held);
+    else this.#delivery.fail(full);
+  }
+
+  #release(held: HeldCall): void {
     if (held.kind === "log" || held.kind === "host event") this.#delivery.send(held);
     else this.#run(held.run);
   }
@@ -310,12 +322,6 @@ export class TracerExecution implements Relay<TracerSpan> {
       span.span.setAttributes(flag).setStatus(rolledBackStatus(span.status));
       end();
     });
-  }
-
-  #takeHeld(): Held[] {
-    const held = this.#held;
-    this.#held = [];
-    return held;
   }
 }
 

@@ -1,4 +1,4 @@
-import { trace, type Tracer, type TracerProvider } from "@opentelemetry/api";
+import { type Tracer, type TracerProvider, trace } from "@opentelemetry/api";
 import type { Relay } from "@spanduct/receiver";
 import { type AttemptOptions, type PlacementOptions, resolveAttempt } from "./attempt-options.ts";
 import { CallSitePlans } from "./call-site.ts";

@@ -13,7 +13,7 @@ import {
 } from "./saved-json.ts";
 import type { Steered } from "./special-fields.ts";
 import { mergeStatus } from "./status.ts";
-import { Timings, type TimingState } from "./timings.ts";
+import { type TimingState, Timings } from "./timings.ts";
 
 const FORMAT = "spanduct.tracer/1";
 
@@ -56,6 +56,8 @@ export class TracerSpan implements Steered, Placed {
   rootPlace = -1;
   /** The attempt that opened it or took it over. */
   attempt: object | undefined;
+  /** Whether there was no room to hold its start: nothing of it goes out. */
+  isDropped = false;
   /** Whether the tracer has been told that it ended. */
   isEnded = false;
   /** Makes it; set before anything else is asked. */
@@ -78,9 +80,9 @@ export class TracerSpan implements Steered, Placed {
     return this.#span !== undefined;
   }
 
-  /** False once the tracer has said that it does not record it. */
+  /** False once it is clear that it is not recorded. */
   get mayRecord(): boolean {
-    return this.#span === undefined || this.#span.isRecording();
+    return !this.isDropped && (this.#span === undefined || this.#span.isRecording());
   }
 
   /** Of the tracer's span; before it has started, of the one that it goes on with. */

@@ -157,7 +157,10 @@ export function commitContract(line: SdkLine): void {
 
     it("an event for the host's own span is held, dropped or flagged like everything else", () => {
       const host = new Host(line, { export: "transactional" });
-      const outside = line.tracerProvider([line.simple(host.exporter)]).getTracer("host").startSpan("outside");
+      const outside = line
+        .tracerProvider([line.simple(host.exporter)])
+        .getTracer("host")
+        .startSpan("outside");
       const parent = api.trace.setSpan(api.ROOT_CONTEXT, outside);
       const guest = new Guest();
       guest.emit(guest.callSite(callSite("said", { kind: "event" })));
@@ -166,6 +169,26 @@ export function commitContract(line: SdkLine): void {
       host.commit(guest.events, FRESH, { parent });
       outside.end();
       expect(host.span("outside").events.map(({ attributes }) => attributes?.[ROLLED_BACK])).toEqual([true, undefined]);
+    });
+
+    it("what is held is bounded: what goes beyond is dropped and reported, and what is held comes to its end", () => {
+      const { provider, finished } = line.logs();
+      const host = new Host(line, { export: "transactional", maxHeld: 3, loggerProvider: provider });
+      const guest = new Guest();
+      const site = guest.callSite(callSite("work"));
+      const said = guest.callSite(callSite("said", { kind: "event" }));
+      const first = guest.open(site);
+      guest.emit(said, {}, first);
+      const second = guest.open(site);
+      const third = guest.open(site, {}, { parent: second });
+      guest.emit(said, {}, third);
+      for (const span of [third, second, first]) guest.close(span);
+      host.commit(guest.events);
+      expect(host.spans).toHaveLength(2);
+      expect(finished()).toHaveLength(1);
+      expect(host.errors.map(({ code, cause }) => [code, (cause as { code?: string }).code])).toEqual([
+        ["relay_failed", "limit_exceeded"],
+      ]);
     });
 
     it("what a processor throws at the commit is reported, and the rest goes out", () => {

@@ -212,7 +212,12 @@ export function eventsContract(line: SdkLine): void {
     it("event: hostile targets do not make loggers without end", () => {
       const { provider, finished } = line.logs();
       const asked = new Set<string>();
-      const counting = { getLogger: (name: string) => (asked.add(name), provider.getLogger(name)) };
+      const counting = {
+        getLogger: (name: string) => {
+          asked.add(name);
+          return provider.getLogger(name);
+        },
+      };
       const host = new Host(line, { loggerProvider: counting });
       const guest = new Guest();
       for (let i = 0; i < 1500; i++) guest.emit(guest.callSite({ ...named, target: `t${i}` }));
@@ -260,7 +265,10 @@ export function eventsContract(line: SdkLine): void {
       ]);
 
       const host = new Host(line);
-      const outside = line.tracerProvider([line.simple(host.exporter)]).getTracer("host").startSpan("outside");
+      const outside = line
+        .tracerProvider([line.simple(host.exporter)])
+        .getTracer("host")
+        .startSpan("outside");
       const quiet = host.attempt([], undefined, { parent: api.trace.setSpan(api.ROOT_CONTEXT, outside) });
       quiet.batch(header(0));
       quiet.batch(header(1, 5));

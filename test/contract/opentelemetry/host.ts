@@ -1,5 +1,3 @@
-import type { PersistedMetadata, PersistedSpans, TracingEvent, TunnelError } from "@spanduct/protocol";
-import { parseMetadata, parseSpans, printState } from "@spanduct/protocol/json";
 import {
   type ExecutionOptions,
   type GuestSpan,
@@ -7,6 +5,8 @@ import {
   type OpenTelemetryRelayOptions,
   type ReadableSpan,
 } from "@spanduct/opentelemetry";
+import type { PersistedMetadata, PersistedSpans, TracingEvent, TunnelError } from "@spanduct/protocol";
+import { parseMetadata, parseSpans, printState } from "@spanduct/protocol/json";
 import { type LocalSpans, TracingEventReceiver } from "@spanduct/receiver";
 import type { MemoryExporter, SdkLine } from "./sdk-line.ts";
 

@@ -61,7 +61,8 @@ export function limitsContract(line: SdkLine): void {
       const guest = new Guest();
       const span = guest.open(guest.callSite(callSite("work")), { a: { string: "abcdefgh" } });
       const event = guest.callSite(callSite("said", { kind: "event" }));
-      for (const text of ["one", "two", "a long one"]) guest.emit(event, { message: { string: text }, a: { string: text } }, span);
+      for (const text of ["one", "two", "a long one"])
+        guest.emit(event, { message: { string: text }, a: { string: text } }, span);
       const other = guest.open(guest.callSite(callSite("other")));
       guest.follows(span, other);
       guest.follows(span, span);
@@ -111,7 +112,14 @@ export function limitsContract(line: SdkLine): void {
       const guest = new Guest();
       const ours = guest.open(guest.callSite(callSite("work", { fields: numbers(125) })));
       for (let i = 0; i < 125; i += 25) {
-        guest.record(ours, Object.fromEntries(numbers(125).slice(i, i + 25).map((name) => [name, { int: 1 }])));
+        guest.record(
+          ours,
+          Object.fromEntries(
+            numbers(125)
+              .slice(i, i + 25)
+              .map((name) => [name, { int: 1 }]),
+          ),
+        );
       }
       const said = guest.callSite(callSite("said", { kind: "event", fields: ["i"] }));
       for (let i = 0; i < 150; i++) {

@@ -105,7 +105,12 @@ export function otlpContract(line: SdkLine): void {
         kind: 3,
         attributes: { level: "INFO", busy_ns: 0n, idle_ns: 3000n },
         links: [
-          { traceId: parent.traceId, spanId: first?.spanId, attributes: { "opentracing.ref_type": "follows_from" }, flags: 0x101 },
+          {
+            traceId: parent.traceId,
+            spanId: first?.spanId,
+            attributes: { "opentracing.ref_type": "follows_from" },
+            flags: 0x101,
+          },
         ],
         status: { code: 2, message: "no answer" },
         flags: 0x101,

@@ -12,7 +12,12 @@ const SITES: readonly CallSiteData[] = [
 const SPAN_SITES = 3;
 
 const error: fc.Arbitrary<TracedError> = fc.record(
-  { message: fc.string(), source: fc.constantFrom(null, { message: "cause", source: null }), type: fc.string(), stack: fc.string() },
+  {
+    message: fc.string(),
+    source: fc.constantFrom(null, { message: "cause", source: null }),
+    type: fc.string(),
+    stack: fc.string(),
+  },
   { requiredKeys: ["message", "source"] },
 );
 
@@ -30,41 +35,55 @@ type Step = (guest: Guest, sites: readonly number[], live: (number | bigint)[]) 
 
 const pick = fc.nat({ max: 1000 });
 const values = (fields: readonly string[]): fc.Arbitrary<{ [name: string]: TracedValue }> =>
-  fc.array(fc.tuple(fc.constantFrom(...fields), value), { maxLength: fields.length }).map((entries) => Object.fromEntries(entries));
+  fc
+    .array(fc.tuple(fc.constantFrom(...fields), value), { maxLength: fields.length })
+    .map((entries) => Object.fromEntries(entries));
 
 /** A live span, by a number that any may be picked with. */
 const nth = (live: readonly (number | bigint)[], at: number): number | bigint => live[at % live.length] as number | bigint;
 
-function on(step: (guest: Guest, span: number | bigint, sites: readonly number[], live: (number | bigint)[]) => void): (at: number) => Step {
+function on(
+  step: (guest: Guest, span: number | bigint, sites: readonly number[], live: (number | bigint)[]) => void,
+): (at: number) => Step {
   return (at) => (guest, sites, live) => {
     if (live.length > 0) step(guest, nth(live, at), sites, live);
   };
 }
 
-const open: fc.Arbitrary<Step> = fc
-  .nat({ max: SPAN_SITES - 1 })
-  .chain((site) =>
-    fc
-      .tuple(values(SITES[site]?.fields ?? []), fc.option(pick))
-      .map(([given, parent]): Step => (guest, sites, live) => {
+const open: fc.Arbitrary<Step> = fc.nat({ max: SPAN_SITES - 1 }).chain((site) =>
+  fc.tuple(values(SITES[site]?.fields ?? []), fc.option(pick)).map(
+    ([given, parent]): Step =>
+      (guest, sites, live) => {
         const more = parent === null || live.length === 0 ? {} : { parent: nth(live, parent) };
         live.push(guest.open(sites[site] as number, given, more));
-      }),
-  );
+      },
+  ),
+);
 
 const emit: fc.Arbitrary<Step> = fc
   .tuple(fc.integer({ min: SPAN_SITES, max: SITES.length - 1 }), values(SITES[SPAN_SITES]?.fields ?? []), fc.option(pick))
-  .map(([site, given, parent]): Step => (guest, sites, live) => {
-    guest.emit(sites[site] as number, given, parent === null || live.length === 0 ? undefined : nth(live, parent));
-  });
+  .map(
+    ([site, given, parent]): Step =>
+      (guest, sites, live) => {
+        guest.emit(sites[site] as number, given, parent === null || live.length === 0 ? undefined : nth(live, parent));
+      },
+  );
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: open },
   { weight: 2, arbitrary: emit },
   { weight: 3, arbitrary: pick.map(on((guest, span) => guest.enter(span))) },
   { weight: 2, arbitrary: pick.map(on((guest, span) => guest.exit(span))) },
-  { weight: 1, arbitrary: fc.tuple(pick, values(["a", "otel.name", "__proto__"])).map(([at, given]) => on((guest, span) => guest.record(span, given))(at)) },
-  { weight: 1, arbitrary: fc.tuple(pick, pick).map(([at, other]) => on((guest, span, _, live) => guest.follows(span, nth(live, other)))(at)) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(pick, values(["a", "otel.name", "__proto__"]))
+      .map(([at, given]) => on((guest, span) => guest.record(span, given))(at)),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(pick, pick).map(([at, other]) => on((guest, span, _, live) => guest.follows(span, nth(live, other)))(at)),
+  },
   {
     weight: 1,
     arbitrary: pick.map(
@@ -83,7 +102,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       }),
     ),
   },
-  { weight: 1, arbitrary: fc.integer({ min: -2000, max: 5_000_000_000 }).map((nanos): Step => (guest) => guest.wait(nanos)) },
+  {
+    weight: 1,
+    arbitrary: fc.integer({ min: -2000, max: 5_000_000_000 }).map(
+      (nanos): Step =>
+        (guest) =>
+          guest.wait(nanos),
+    ),
+  },
 );
 
 /** Events of a guest that opens, enters, leaves, links and closes spans in any order, and has closed all of them in the end. */

@@ -1,6 +1,6 @@
 import { deserialize, serialize } from "node:v8";
-import { parseEvent, parseMetadata, parseSpans } from "@spanduct/protocol/json";
 import type { ExecutionOptions } from "@spanduct/opentelemetry";
+import { parseEvent, parseMetadata, parseSpans } from "@spanduct/protocol/json";
 import { Host } from "./host.ts";
 import type { SdkLine } from "./sdk-line.ts";
 import { type SpanData, spanData } from "./span-data.ts";

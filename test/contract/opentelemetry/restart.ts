@@ -2,10 +2,10 @@ import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { deserialize, serialize } from "node:v8";
+import { type ExecutionOptions, OpenTelemetryRelay, type ReadableSpan } from "@spanduct/opentelemetry";
 import type { TracingEvent } from "@spanduct/protocol";
 import { parseEvent, printEvent, printState } from "@spanduct/protocol/json";
-import { type ExecutionOptions, OpenTelemetryRelay, type ReadableSpan } from "@spanduct/opentelemetry";
-import { CallSite, MetadataArena } from "@spanduct/receiver";
+import { type CallSite, MetadataArena } from "@spanduct/receiver";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { callSite, EPOCH, Guest } from "./guest.ts";
@@ -192,7 +192,9 @@ export function restartContract(line: SdkLine): void {
           : [[], ...Object.entries(value).flatMap(([key, part]) => placesIn(part).map((path) => [key, ...path]))];
       const places = placesIn(saved()).filter((path) => path.length > 0 && path[0] !== "format");
       const junk = fc.oneof(
-        fc.constantFrom<unknown>(undefined, null, true, -1, 0.5, 2 ** 60, Number.NaN, "", "zz", [], {}, [[]], [null], { number: "1" }),
+        fc.constantFrom<unknown>(undefined, null, true, -1, 0.5, 2 ** 60, Number.NaN, "", "zz", [], {}, [[]], [null], {
+          number: "1",
+        }),
         fc.jsonValue(),
       );
       let refused = 0;

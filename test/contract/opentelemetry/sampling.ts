@@ -52,7 +52,10 @@ export function samplingContract(line: SdkLine): void {
       expect(off.spans).toEqual([]);
 
       let asked = 0;
-      const everySecond: Sampler = { shouldSample: () => ({ decision: asked++ % 2 === 0 ? 0 : 2 }), toString: () => "everySecond" };
+      const everySecond: Sampler = {
+        shouldSample: () => ({ decision: asked++ % 2 === 0 ? 0 : 2 }),
+        toString: () => "everySecond",
+      };
       const some = new Host(line, { sampler: everySecond });
       const guest = new Guest();
       const site = guest.callSite(callSite("root"));

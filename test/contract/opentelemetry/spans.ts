@@ -1,6 +1,6 @@
 import type { SpanContext } from "@opentelemetry/api";
-import type { TracedValueMap } from "@spanduct/protocol";
 import type { SpanProcessor } from "@spanduct/opentelemetry";
+import type { TracedValueMap } from "@spanduct/protocol";
 import { describe, expect, it } from "vitest";
 import { at, callSite, Guest } from "./guest.ts";
 import { Host } from "./host.ts";

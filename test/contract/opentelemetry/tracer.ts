@@ -1,5 +1,5 @@
+import { type ReadableSpan, type TracerRelay, type TracerRelayOptions, tracerRelay } from "@spanduct/opentelemetry";
 import type { TracingEvent } from "@spanduct/protocol";
-import { type ReadableSpan, tracerRelay, type TracerRelay, type TracerRelayOptions } from "@spanduct/opentelemetry";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -188,7 +188,8 @@ export function tracerContract(line: SdkLine): void {
         guest.enter(span);
         guest.record(span, { "otel.status_description": { string: "slow" } });
         const state = first.commit(guest.events.splice(0), FRESH, { parent: PARENT });
-        const old = (state.spans[String(span)]?.relay as { identity: { traceId: string; spanId: string } }).identity;
+        const saved = state.spans[String(span)]?.relay;
+        const old = (saved as { identity: { traceId: string; spanId: string } }).identity;
         // A process that only passes the execution on.
         const between = new TracerHost({ export: mode }).commit([], elsewhere(state), { parent: api.ROOT_CONTEXT });
         expect(between.spans).toEqual(state.spans);
@@ -235,6 +236,17 @@ export function tracerContract(line: SdkLine): void {
         ["outer", true, ERROR],
       ]);
       expect(marks({ export: "transactional", rollback: "discard" })).toEqual([]);
+    });
+
+    it("what is held is bounded: what goes beyond is dropped and reported, and what is held comes to its end", () => {
+      const host = new TracerHost({ export: "transactional", maxHeld: 2 });
+      const guest = new Guest();
+      const site = guest.callSite(callSite("work"));
+      const spans = Array.from({ length: 4 }, () => guest.open(site));
+      for (const span of spans) guest.close(span);
+      host.commit(guest.events);
+      expect(host.spans).toHaveLength(2);
+      expect(host.errors).toEqual(["relay_failed"]);
     });
 
     it("damaged state is refused with a code; state of the other relay is left to it", () => {
