@@ -103,15 +103,9 @@ export class Model {
     return this.#sites.size;
   }
 
-  /** Names that values of the event may have, where the model knows its call site. */
+  /** Names that the event's call site declares, as far as the model knows it. */
   fieldsOf(event: TracingEvent): readonly string[] {
-    const {
-      new_span: opened,
-      values_recorded: recorded,
-      new_event: emitted,
-    } = event as { [kind: string]: { [key: string]: Id } };
-    const site = opened?.["metadata_id"] ?? emitted?.["metadata_id"] ?? this.#spans.get(String(recorded?.["id"]))?.site;
-    return this.#sites.get(String(site))?.fields ?? [];
+    return this.#sites.get(String(this.#siteOf(event)))?.fields ?? [];
   }
 
   receive(event: TracingEvent): Refusal | undefined {
@@ -153,6 +147,12 @@ export class Model {
       const local = this.#local.get(String(id));
       if (this.#uncommitted.has(String(id)) && local !== undefined) this.lines.push(`close ${local}`);
     }
+  }
+
+  #siteOf(event: TracingEvent): Id | undefined {
+    if ("new_span" in event) return event.new_span.metadata_id;
+    if ("new_event" in event) return event.new_event.metadata_id;
+    return "values_recorded" in event ? this.#spans.get(String(event.values_recorded.id))?.site : undefined;
   }
 
   #apply(event: TracingEvent): Refusal | undefined {

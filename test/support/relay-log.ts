@@ -98,7 +98,8 @@ export class RestoringRelayLog extends RelayLog {
 export function failing<R extends object>(relay: R, method?: string): R {
   return new Proxy(relay, {
     get(target, name) {
-      if (method !== undefined && name !== method) return Reflect.get(target, name, target);
+      const value: unknown = Reflect.get(target, name, target);
+      if (method !== undefined && name !== method) return typeof value === "function" ? value.bind(target) : value;
       if (name === "maxLevel") throw new Error("maxLevel broke");
       return () => {
         throw new Error(`${String(name)} broke`);

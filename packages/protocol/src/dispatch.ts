@@ -276,8 +276,8 @@ function isNone(value: unknown): value is null | undefined {
   return value === null || value === undefined;
 }
 
-/** A name of the guest's choosing, cut to what a message should carry. */
-function quote(name: string): string {
+/** A name of the guest's choosing, cut to what a message should carry. @internal */
+export function quote(name: string): string {
   return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
 }
 

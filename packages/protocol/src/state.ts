@@ -1,4 +1,4 @@
-import { EventReader, own } from "./dispatch.ts";
+import { EventReader, own, quote } from "./dispatch.ts";
 import { DecodeError, TunnelError } from "./errors.ts";
 import type { CallSiteData, Id, TracedValueMap } from "./event.ts";
 import { UNLIMITED } from "./unlimited.ts";
@@ -75,6 +75,7 @@ function readEntries<T>(
   try {
     const all = reader.object(state, where);
     for (const key of Object.keys(all)) {
+      where = `${what}s`;
       const id = readId(key, 0);
       where = `${what} ${id}`;
       entries.push([id, read(reader, reader.object(all[key], "the entry"))]);
@@ -88,7 +89,7 @@ function readEntries<T>(
 /** The id that a key of persisted state is. @param offset of the key, for the error. @throws DecodeError "malformed" @internal */
 export function readId(key: string, offset: number): Id {
   const id = /^(?:0|[1-9][0-9]{0,19})$/.test(key) ? BigInt(key) : -1n;
-  if (id < 0n || id > MAX_U64) throw new DecodeError("malformed", "not an id", offset);
+  if (id < 0n || id > MAX_U64) throw new DecodeError("malformed", `${quote(key)} is not an id`, offset);
   return canonicalInteger(id);
 }
 
