@@ -18,6 +18,7 @@ export async function bundle(source: string, options: BuildOptions = {}): Promis
     target: "es2022",
     platform: "neutral",
     mainFields: ["module", "main"],
+    absWorkingDir: SENDER,
     logLevel: "silent",
     ...options,
     write: false,

@@ -32,6 +32,13 @@ const KINDS = ["internal", "server", "client", "producer", "consumer"];
 const OK = 1;
 const ERROR = 2;
 
+/**
+ * Fields with the numbers of spans of this guest that had ended, which cannot be named as parent or followed span: the host has
+ * closed them. A span under an ended one hangs under the nearest that is open.
+ */
+const PARENT = "spanduct.parent";
+const FOLLOWED = "spanduct.follows_from";
+
 const NONE: AttributeMap = {};
 
 /** What the spans of one provider share. */
@@ -71,14 +78,15 @@ export class TunnelSpan implements Span {
     this.#guard(() => {
       const site = sites.get("span", LEVEL, this.#target, name);
       const { kind, attributes, links, startTime } = options;
+      const parent = this.#parent instanceof TunnelSpan ? this.#parent : undefined;
       const special = {
         ...(kind && { "otel.kind": KINDS[kind] }),
         ...(site.data.name !== name && { "otel.name": name }),
+        ...(parent?.sentNumber !== parent?.openNumber && { [PARENT]: parent?.sentNumber }),
       };
       const { first, more, dropped } = site.records(special, attributes ?? NONE);
-      const parent = this.#parent instanceof TunnelSpan ? this.#parent.openNumber : undefined;
       around(() => {
-        const newSpan = () => sites.emitter.newSpan(site.state, first, parent, false);
+        const newSpan = () => sites.emitter.newSpan(site.state, first, parent?.openNumber, false);
         this.#number = sites.clock.at(unixNano(startTime), newSpan) ?? 0;
       });
       if (this.#number === 0) return;
@@ -95,6 +103,12 @@ export class TunnelSpan implements Span {
   get openNumber(): number | undefined {
     if (this.#isOpen) return this.#number;
     return this.#parent instanceof TunnelSpan ? this.#parent.openNumber : undefined;
+  }
+
+  /** @internal Number of the innermost span that was sent, open or not: this one, or one around it. */
+  get sentNumber(): number | undefined {
+    if (this.#number > 0) return this.#number;
+    return this.#parent instanceof TunnelSpan ? this.#parent.sentNumber : undefined;
   }
 
   /** @internal It is active, perhaps once more. */
@@ -159,13 +173,17 @@ export class TunnelSpan implements Span {
     this.#whileRecording(() => this.#event("warn", "exception", { error: thrown(exception) }, time));
   }
 
-  /** Say that a span of this guest that is still open caused this one. Other links, and attributes of links, count as dropped. */
+  /**
+   * Say that a span of this guest caused this one; where that has ended, only in the field `spanduct.follows_from`. Links to
+   * spans elsewhere, and attributes of links, are counted as dropped.
+   */
   addLink(link: Link): this {
     return this.#whileRecording(() => {
       const { sites, open } = this.#setup;
       const { traceId, spanId } = link.context;
       const number = traceId.startsWith(TRACE_PREFIX) ? Number.parseInt(spanId, 16) : 0;
       if (open.has(number)) sites.emitter.followsFrom(this.#number, number);
+      else if (number > 0) this.#record({ [FOLLOWED]: number }, NONE);
       else this.#droppedLinks++;
       this.#droppedAttributes += Object.keys(link.attributes ?? NONE).length;
     });

@@ -256,7 +256,7 @@ describe("parents", () => {
     expect(lines()).toEqual(["request", "  query"]);
   });
 
-  it("that have ended hand over to those around them", () => {
+  it("that have ended hand over to those around them, and are named in a field", () => {
     const { tracer, of } = guest();
     const outer = tracer.startSpan("outer");
     const inner = tracer.startSpan("inner", {}, trace.setSpan(ROOT_CONTEXT, outer));
@@ -266,6 +266,8 @@ describe("parents", () => {
     outer.end();
     tracer.startSpan("later", {}, late);
     expect(of("new_span").map(({ parent_id }) => parent_id)).toEqual([undefined, 1, 1, undefined]);
+    const named = of("new_span").map(({ values }) => (values as Record<string, unknown>)["spanduct.parent"]);
+    expect(named).toEqual([undefined, undefined, { int: 2 }, { int: 2 }]);
   });
 
   it("of another process are not known to the host", () => {
@@ -302,19 +304,26 @@ describe("links", () => {
     expect(of("values_recorded")).toEqual([]);
   });
 
-  it("to others, and attributes of links, are counted as dropped", () => {
+  it("to spans of this guest that have ended name them in a field", () => {
     const { tracer, of } = guest();
     const ended = tracer.startSpan("ended");
     ended.end();
+    tracer.startSpan("s", { links: [{ context: ended.spanContext() }] }).end();
+    expect(of("follows_from")).toEqual([]);
+    expect(of("values_recorded").map(({ values }) => values)).toEqual([{ "spanduct.follows_from": { int: 1 } }]);
+  });
+
+  it("to spans elsewhere, and attributes of links, are counted as dropped", () => {
+    const { tracer, of } = guest();
     const open = tracer.startSpan("open");
     const foreign = { traceId: "1".repeat(32), spanId: "2".repeat(16), traceFlags: 1 };
-    const span = tracer.startSpan("s", { links: [{ context: foreign }, { context: ended.spanContext() }] });
+    const span = tracer.startSpan("s", { links: [{ context: foreign }] });
     span.addLink({ context: open.spanContext(), attributes: { a: 1, b: 2 } });
-    expect(of("follows_from")).toEqual([{ id: 3, follows_from: 2 }]);
+    expect(of("follows_from")).toEqual([{ id: 2, follows_from: 1 }]);
     span.end();
     expect(of("values_recorded").at(-1)?.["values"]).toEqual({
       "otel.dropped_attributes_count": { int: 2 },
-      "otel.dropped_links_count": { int: 2 },
+      "otel.dropped_links_count": { int: 1 },
     });
   });
 });
