@@ -12,14 +12,24 @@ export interface Budget {
   readonly name: string;
   /** A module at the root of the repository; what it exports is what is used. */
   readonly source: string;
+  /** A module that is part of it and is there anyway: only what comes on top counts. */
+  readonly beyond?: string;
   /** Minified for ES2022 and gzipped (level 9). */
   readonly maxGzipBytes: number;
 }
 
+const CORE = 'export { TracingEventSender, batches } from "./packages/sender/dist/index.js";';
+
 export const BUDGETS: readonly Budget[] = [
   {
     name: "@spanduct/sender core",
-    source: 'export { TracingEventSender, batches } from "./packages/sender/dist/index.js";',
+    source: CORE,
+    maxGzipBytes: 3072,
+  },
+  {
+    name: "@spanduct/sender/otel beyond the core",
+    source: `${CORE} export * from "./packages/sender/dist/otel/index.js";`,
+    beyond: CORE,
     maxGzipBytes: 3072,
   },
 ];
@@ -34,7 +44,8 @@ export interface Size {
 }
 
 /** @param folder what relative imports of the entry count from */
-export async function measure({ name, source, maxGzipBytes }: Budget, folder: string): Promise<Size> {
+export async function measure({ name, source, beyond, maxGzipBytes }: Budget, folder: string): Promise<Size> {
+  const there = beyond === undefined ? undefined : await measure({ name, source: beyond, maxGzipBytes }, folder);
   const external: string[] = [];
   const bundle = await build({
     stdin: { contents: source, resolveDir: folder, sourcefile: "entry.js" },
@@ -54,12 +65,13 @@ export async function measure({ name, source, maxGzipBytes }: Budget, folder: st
   });
   for (const { imports } of Object.values(bundle.metafile.outputs)) external.push(...imports.map(({ path }) => path));
   const bytes = bundle.outputFiles[0]?.contents ?? new Uint8Array();
-  const gzipBytes = gzipSync(bytes, { level: 9 }).length;
+  const minifiedBytes = bytes.length - (there?.minifiedBytes ?? 0);
+  const gzipBytes = gzipSync(bytes, { level: 9 }).length - (there?.gzipBytes ?? 0);
   const problems: string[] = [];
   if (gzipBytes > maxGzipBytes) problems.push(`${gzipBytes - maxGzipBytes} bytes over budget`);
   if (external.length > 0) problems.push(`imports ${external.join(", ")}`);
   if (bytes.some((byte) => byte > 0x7e)) problems.push("is not ASCII");
-  return { name, minifiedBytes: bytes.length, gzipBytes, maxGzipBytes, problems };
+  return { name, minifiedBytes, gzipBytes, maxGzipBytes, problems };
 }
 
 if (import.meta.main) {
