@@ -1,8 +1,11 @@
-import { LevelNumber, type Limits, type TracedError } from "@spanduct/protocol";
+import { type HrTime, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
+import { OpenTelemetryRelay } from "@spanduct/opentelemetry";
+import { LevelNumber, type Limits } from "@spanduct/protocol";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import type { Outcome } from "@spanduct/sandbox/quickjs";
 import { describe, expect, it } from "vitest";
-import { type RecordedEvent, type RecordedSpan, TraceRecorder } from "../support/trace-recorder.ts";
+import { errorOf, type RecordedEvent, type RecordedSpan, TraceRecorder } from "../support/trace-recorder.ts";
 import type { ProgramName } from "./sandbox-programs.ts";
 
 /** A kind of sandbox: guest half and host half, joined. */
@@ -12,10 +15,8 @@ export interface SandboxPair {
    *
    * @param stop kills the guest when it is aborted; a guest that shares the host's thread is inside of a call then
    */
-  run(program: ProgramName, receiver: TracingEventReceiver<RecordedSpan>, stop: AbortSignal): PairOutcome;
+  run(program: ProgramName, receiver: TracingEventReceiver, stop: AbortSignal): Outcome<unknown> | Promise<Outcome<unknown>>;
 }
-
-type PairOutcome = Outcome<unknown, RecordedSpan> | Promise<Outcome<unknown, RecordedSpan>>;
 
 /** What a kind of sandbox cannot do, and why. */
 export interface Exception {
@@ -63,6 +64,25 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
         expect(receiver.stats).toMatchObject({ refused: {}, lostBatches: 0, droppedEvents: 0, liveSpans: 0 });
       },
     );
+
+    test("run: the guest's spans are in the host's trace, under the span that is active there", "nested", async () => {
+      const exporter = new InMemorySpanExporter();
+      const spanProcessors = [new SimpleSpanProcessor({ exporter })];
+      const host = new TracerProvider({ spanProcessors }).getTracer("host").startSpan("host");
+      const relay = new OpenTelemetryRelay({ spanProcessors }).execution({ parent: trace.setSpan(ROOT_CONTEXT, host) });
+      const outcome = await pair.run("nested", new TracingEventReceiver({}, {}, [], { relay }), new AbortController().signal);
+      host.end();
+      expect(outcome.kind).toBe("committed");
+      const spans = exporter.getFinishedSpans();
+      const parentOf = (name: string): string | undefined => {
+        const { parentSpanContext } = spans.find((span) => span.name === name) as ReadableSpan;
+        return spans.find((span) => span.spanContext().spanId === parentSpanContext?.spanId)?.name;
+      };
+      expect(["outer", "inner", "leaf"].map(parentOf)).toEqual(["host", "outer", "outer"]);
+      expect(new Set(spans.map((span) => span.spanContext().traceId)).size).toBe(1);
+      expect(spans.find(({ name }) => name === "inner")?.events.map(({ name }) => name)).toEqual(["in inner"]);
+      for (const { startTime, endTime } of spans) expect(hrTimeNanos(endTime)).toBeGreaterThanOrEqual(hrTimeNanos(startTime));
+    });
 
     test("run: an error arrives with its cause", "failure", async () => {
       const { trace } = await run("failure");
@@ -190,8 +210,8 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       expect(trace.lines()[0]).toBe("· note text=small");
     });
 
-    function errorOf(event: RecordedEvent | undefined): TracedError {
-      return (event?.values["error"] as { readonly error: TracedError } | undefined)?.error as TracedError;
+    function hrTimeNanos([seconds, nanos]: HrTime): bigint {
+      return BigInt(seconds) * 1_000_000_000n + BigInt(nanos);
     }
 
     /** The host can still run a guest. */
@@ -207,7 +227,7 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
   }
 
   interface Run {
-    readonly outcome: Outcome<unknown, RecordedSpan>;
+    readonly outcome: Outcome<unknown>;
     readonly trace: TraceRecorder;
     readonly receiver: TracingEventReceiver<RecordedSpan>;
   }

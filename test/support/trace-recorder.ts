@@ -1,4 +1,4 @@
-import { type Level, type TracedValueMap, type TracedValues, toValueMap } from "@spanduct/protocol";
+import { type Level, type TracedError, type TracedValueMap, type TracedValues, toValueMap } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay } from "@spanduct/receiver";
 
 /** A span as a receiver told of it. */
@@ -17,6 +17,13 @@ export interface RecordedEvent {
   readonly target: string;
   readonly level: Level;
   readonly values: TracedValueMap;
+}
+
+/** The error that an event carries in its field `error`. */
+export function errorOf(event: RecordedEvent | undefined): TracedError {
+  const value = event?.values["error"];
+  if (value === undefined || !("error" in value)) throw new Error("there is no error");
+  return value.error;
 }
 
 /** Keeps the trace of one attempt as a tree. */

@@ -53,14 +53,14 @@ export class GuestRuns {
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T): Outcome<T, Span>;
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T | Promise<T>): Outcome<T, Span> | Promise<Outcome<T, Span>> {
     if (this.#receiver !== undefined) throw new TunnelError("guest_busy", "the guest is in a run with another receiver");
-    this.#receiver = receiver as TracingEventReceiver;
+    this.#receiver = receiver;
     this.#turns.begin?.(receiver.control());
     const end = (settle: () => Outcome<T, Span>): Outcome<T, Span> => {
       this.#turns.end();
       this.#receiver = undefined;
       return settle();
     };
-    const failed = (error: unknown): Outcome<T, Span> => end(() => rollBack(receiver as TracingEventReceiver, error));
+    const failed = (error: unknown): Outcome<T, Span> => end(() => rollBack(receiver, error));
     try {
       const value = action();
       if (value instanceof Promise) return value.then((value) => end(() => commit(receiver, value)), failed);

@@ -14,6 +14,8 @@ interface Realm {
 
 /** Connect the context that this runs in. */
 export function install(realm: Realm): void {
+  // Not all of QuickJS refuses to define a property anew.
+  if ("spanduct" in realm) throw new Error("there is a global spanduct already");
   const { __spanduct_send: send, __spanduct_now: now } = realm;
   const output = api.batches((batch) => send(batch.slice().buffer as ArrayBuffer));
   const tracing = new api.TracingEventSender(output, { clock: api.millisecondClock(now) });

@@ -97,18 +97,34 @@ function callGuest(context: QuickJSContext, name: string, ...args: QuickJSHandle
 
 const MAX_CAUSES = 16;
 
-/** What the guest threw, with its causes, as an error of the host's. */
+/** What the guest threw, with its causes, as an error of the host's. Never throws itself. */
 function hostError(context: QuickJSContext, thrown: QuickJSHandle, depth: number = MAX_CAUSES): Error {
-  if (context.typeof(thrown) !== "object" || context.sameValue(thrown, context.null))
-    return new Error(String(context.dump(thrown)));
-  const text = (key: string): string | undefined =>
-    context.getProp(thrown, key).consume((value) => (context.typeof(value) === "string" ? context.getString(value) : undefined));
-  const cause = context.getProp(thrown, "cause").consume((cause) => {
-    if (depth <= 1 || context.sameValue(cause, context.undefined)) return undefined;
-    return hostError(context, cause, depth - 1);
-  });
-  const error = new Error(text("message") ?? JSON.stringify(context.dump(thrown)), cause && { cause });
-  error.name = text("name") ?? "Error";
-  error.stack = `${error.name}: ${error.message}\n${text("stack") ?? ""}`.trimEnd();
+  const read = <T>(key: string, convert: (value: QuickJSHandle) => T | undefined): T | undefined => {
+    const value = context.getProp(thrown, key);
+    try {
+      return convert(value);
+    } finally {
+      value.dispose();
+    }
+  };
+  const text = (value: QuickJSHandle): string | undefined =>
+    context.typeof(value) === "string" ? context.getString(value) : undefined;
+  const deeper = (cause: QuickJSHandle): Error | undefined =>
+    depth > 1 && context.typeof(cause) !== "undefined" ? hostError(context, cause, depth - 1) : undefined;
+
+  if (context.typeof(thrown) !== "object" || context.sameValue(thrown, context.null)) return new Error(describe(context, thrown));
+  const cause = read("cause", deeper);
+  const error = new Error(read("message", text) ?? describe(context, thrown), cause && { cause });
+  error.name = read("name", text) ?? "Error";
+  error.stack = `${error.name}: ${error.message}\n${read("stack", text) ?? ""}`.trimEnd();
   return error;
+}
+
+function describe(context: QuickJSContext, value: QuickJSHandle): string {
+  try {
+    const copy: unknown = context.dump(value);
+    return typeof copy === "object" ? JSON.stringify(copy) : String(copy);
+  } catch {
+    return "something that cannot be read";
+  }
 }

@@ -1,6 +1,13 @@
 import process from "node:process";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
-import { batches, captureConsole, performanceClock, type SenderOptions, TracingEventSender } from "@spanduct/sender";
+import {
+  batches,
+  captureConsole,
+  performanceClock,
+  type SendBatch,
+  type SenderOptions,
+  TracingEventSender,
+} from "@spanduct/sender";
 import { messagePortSender } from "@spanduct/transport/message-port";
 import type { WorkerLink } from "./link.ts";
 
@@ -23,10 +30,28 @@ export function connect(options: ConnectOptions = {}): TracingEventSender {
 }
 
 function open({ port, control }: WorkerLink, options: ConnectOptions): TracingEventSender {
-  const { send } = messagePortSender(port, { poll: () => receiveMessageOnPort(port) });
-  const sender = new TracingEventSender(batches(send), { clock: performanceClock(performance), ...options });
+  let { send }: { send: SendBatch } = messagePortSender(port, { poll: () => receiveMessageOnPort(port) });
+  /** How many dropped events the host has been told of, at least. */
+  let told = 0;
+  let droppedBefore = 0;
+  const output = batches((batch) => {
+    const answer = send(batch);
+    told = droppedBefore;
+    droppedBefore = sender.droppedEvents;
+    return answer;
+  });
+  const sender = new TracingEventSender(output, { clock: performanceClock(performance), ...options });
   sender.control(control);
-  process.on("exit", () => sender.flush());
+  process.on("exit", () => {
+    // The last words go through also to a host that is behind with reading.
+    send = (batch) => port.postMessage(batch.slice().buffer);
+    sender.flush();
+    const { droppedEvents } = sender;
+    if (droppedEvents === told) return;
+    // A count travels with events.
+    sender.event({ name: "events were dropped", level: "warn", fields: ["count"] }).emit({ count: droppedEvents });
+    sender.flush();
+  });
   if (options.captureConsole === true) captureConsole(sender, console);
   return sender;
 }

@@ -50,7 +50,7 @@ export function traceWorker<Span>(
       port1.close();
       if (failure === undefined && exitCode === 0) return resolve(commit(receiver, undefined));
       const error = failure === undefined ? new Error(`the worker ended with exit code ${exitCode}`) : failure.error;
-      resolve(rollBack(receiver as TracingEventReceiver, error));
+      resolve(rollBack(receiver, error));
     });
   });
   return { worker, outcome };
