@@ -11,7 +11,7 @@ const SENDER = resolve(import.meta.dirname, "..");
  */
 export async function bundle(source: string, options: BuildOptions = {}): Promise<string> {
   const { outputFiles, metafile } = await build({
-    stdin: { contents: source, resolveDir: SENDER, sourcefile: "guest.js" },
+    stdin: { contents: source, resolveDir: SENDER, sourcefile: "guest.ts", loader: "ts" },
     bundle: true,
     format: "iife",
     globalName: "guest",
