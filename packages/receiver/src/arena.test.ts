@@ -15,7 +15,7 @@ function named(name: string): CallSiteData {
 /** A receiver of `program` in `arena` that has seen `sites`. */
 function receiver(arena: MetadataArena, program: unknown, ...sites: CallSiteData[]): TracingEventReceiver<number> {
   const made = new TracingEventReceiver<number>({}, {}, [], { relay: new RelayLog(), arena, program });
-  sites.forEach((data, id) => made.receive(callSite(id, data)));
+  for (const [id, data] of sites.entries()) made.receive(callSite(id, data));
   return made;
 }
 

@@ -12,8 +12,8 @@ export class CallSite {
   /** @internal Made by the arena. Takes a copy of `data`, because many share it. */
   constructor(index: number, data: CallSiteData) {
     this.index = index;
-    this.data = Object.freeze({ ...data, fields: Object.freeze([...data.fields]) });
-    this.#fields = new Set(data.fields);
+    this.data = Object.freeze({ ...data, fields: Object.freeze(data.fields.map(asPropertyName)) });
+    this.#fields = new Set(this.data.fields);
     this.distinct = this.#fields.size === data.fields.length;
   }
 
@@ -21,6 +21,14 @@ export class CallSite {
   declares(name: string): boolean {
     return this.#fields.has(name);
   }
+}
+
+/**
+ * The same text as engines keep names of properties, once for each. A string that came out of a buffer is looked up in the table of
+ * all names whenever it is used as one, which costs more than all else that a relay does with a value.
+ */
+function asPropertyName(text: string): string {
+  return Object.keys({ [text]: undefined })[0] as string;
 }
 
 /** What an arena holds. */

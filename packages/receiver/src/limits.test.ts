@@ -42,7 +42,7 @@ interface Budget {
   /** Each is one too many; `actual` is what the error says. */
   readonly over: readonly (readonly [event: TracingEvent, actual?: number])[];
   /** Goes on after that. */
-  readonly then: readonly TracingEvent[];
+  readonly after: readonly TracingEvent[];
 }
 
 const BUDGETS: readonly Budget[] = [
@@ -56,7 +56,7 @@ const BUDGETS: readonly Budget[] = [
       [record(1, manyValues(4)), 4],
       [event(manyValues(4)), 4],
     ],
-    then: [newSpan(2), record(1, manyValues(2))],
+    after: [newSpan(2), record(1, manyValues(2))],
   },
   {
     limit: "maxValuesPerSpan",
@@ -66,7 +66,7 @@ const BUDGETS: readonly Budget[] = [
       [record(1, { a: TEN, d: TEN }), 4],
       [newSpan(3, manyValues(4)), 4],
     ],
-    then: [record(1, { a: { bool: true } }), newSpan(3, manyValues(3))],
+    after: [record(1, { a: { bool: true } }), newSpan(3, manyValues(3))],
   },
   {
     limit: "maxSpanValueBytes",
@@ -79,7 +79,7 @@ const BUDGETS: readonly Budget[] = [
       [newSpan(3, { a: TEN, bb: TEN }), 78],
       [newSpan(2, { a: { error: errorChain(4) } }), 90],
     ],
-    then: [record(1, { a: { bool: true } }), record(1, { b: { string: `${TEN.string}+` } }), newSpan(3, { a: TEN })],
+    after: [record(1, { a: { bool: true } }), record(1, { b: { string: `${TEN.string}+` } }), newSpan(3, { a: TEN })],
   },
   {
     limit: "maxLiveValueBytes",
@@ -90,7 +90,7 @@ const BUDGETS: readonly Budget[] = [
       [newSpan(2, { a: TEN, b: TEN }), 152],
       [record(1, { c: { bool: true } }), 132],
     ],
-    then: [newSpan(3), drop(1), newSpan(4, { a: TEN, b: TEN }), newSpan(4), newSpan(5, { a: TEN, b: TEN })],
+    after: [newSpan(3), drop(1), newSpan(4, { a: TEN, b: TEN }), newSpan(4), newSpan(5, { a: TEN, b: TEN })],
   },
   {
     limit: "maxCallSites",
@@ -100,21 +100,21 @@ const BUDGETS: readonly Budget[] = [
       [callSite(3), 3],
       [callSite(1, { name: "changed" }), 3],
     ],
-    then: [callSite(1), newSpan(2), event({}, 1, 2)],
+    after: [callSite(1), newSpan(2), event({}, 1, 2)],
   },
   {
     limit: "maxLiveSpans",
     max: 2,
     fits: [callSite(1), newSpan(1), newSpan(2n ** 64n - 1n)],
     over: [[newSpan(3), 3]],
-    then: [newSpan(1), drop(1), newSpan(3)],
+    after: [newSpan(1), drop(1), newSpan(3)],
   },
   {
     limit: "maxLinksPerSpan",
     max: 2,
     fits: [callSite(1), newSpan(1), newSpan(2), followsFrom(1, 2), followsFrom(1, 1)],
     over: [[followsFrom(1, 2), 3]],
-    then: [followsFrom(2, 1)],
+    after: [followsFrom(2, 1)],
   },
   {
     limit: "maxEventsPerSpan",
@@ -124,14 +124,14 @@ const BUDGETS: readonly Budget[] = [
       [event(), 3],
       [event({}, 1), 3],
     ],
-    then: [event({}, 2), exit(1), event(), event(), event()],
+    after: [event({}, 2), exit(1), event(), event(), event()],
   },
   {
     limit: "maxFieldsPerCallSite",
     max: 2,
     fits: [callSite(1, { fields: ["a", "b"] })],
     over: [[callSite(2, { fields: ["a", "b", "c"] })]],
-    then: [callSite(2, { fields: [] })],
+    after: [callSite(2, { fields: [] })],
   },
   {
     limit: "maxStringBytes",
@@ -144,11 +144,11 @@ const BUDGETS: readonly Budget[] = [
       [newSpan(1, { a: { error: { message: "abcdefg", source: null } } })],
       [record(1, { abcdefg: { bool: true } })],
     ],
-    then: [record(1, { abcdef: { bool: true } })],
+    after: [record(1, { abcdef: { bool: true } })],
   },
 ];
 
-describe.each(BUDGETS)("TracingEventReceiver with $limit $max", ({ limit, max, code = "limit_exceeded", fits, over, then }) => {
+describe.each(BUDGETS)("TracingEventReceiver with $limit $max", ({ limit, max, code = "limit_exceeded", fits, over, after }) => {
   it("takes what fits and refuses what does not, as if it had never come", () => {
     const [asked, untouched] = [host({ [limit]: max }), host({ [limit]: max })];
     for (const one of fits)
@@ -160,7 +160,7 @@ describe.each(BUDGETS)("TracingEventReceiver with $limit $max", ({ limit, max, c
       if (code === "limit_exceeded" && actual !== undefined) expect(error).toMatchObject({ limit });
     }
     expect(asked.receiver.stats).toEqual({ ...untouched.receiver.stats, refused: { [code]: over.length } });
-    for (const one of then)
+    for (const one of after)
       expect([asked, untouched].map(({ receiver }) => receiver.tryReceive(one))).toEqual([undefined, undefined]);
     expect(asked.log.lines).toEqual(untouched.log.lines);
     expect(asked.receiver.persistMetadata()).toEqual(untouched.receiver.persistMetadata());
@@ -169,8 +169,8 @@ describe.each(BUDGETS)("TracingEventReceiver with $limit $max", ({ limit, max, c
 
   it("does the same with batches of bytes, and goes on behind the refused event", () => {
     const [asked, untouched] = [host({ [limit]: max }), host({ [limit]: max })];
-    asked.receiver.receiveBatch(batchOf(protobuf, [...fits, ...over.map(([one]) => one), ...then]));
-    untouched.receiver.receiveBatch(batchOf(protobuf, [...fits, ...then]));
+    asked.receiver.receiveBatch(batchOf(protobuf, [...fits, ...over.map(([one]) => one), ...after]));
+    untouched.receiver.receiveBatch(batchOf(protobuf, [...fits, ...after]));
     expect(asked.errors.map((error) => error.code)).toEqual(over.map(() => code));
     expect(untouched.errors).toEqual([]);
     expect(asked.receiver.stats).toEqual({
