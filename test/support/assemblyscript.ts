@@ -18,12 +18,23 @@ const COMPILER: string = "assemblyscript/asc";
 /** `test/`, whose `node_modules` has the packages that AssemblyScript sources import. */
 const FOLDER = resolve(import.meta.dirname, "..");
 
-/** Compile AssemblyScript to WASM. @param entry relative to `test/` @param options of the command `asc` */
-export async function compileAssemblyScript(entry: string, options: readonly string[] = []): Promise<Uint8Array> {
+/**
+ * Compile AssemblyScript to WASM.
+ *
+ * @param entry relative to `test/`
+ * @param options of the command `asc`
+ * @param sources files that are not there, by path relative to `test/`
+ */
+export async function compileAssemblyScript(
+  entry: string,
+  options: readonly string[] = [],
+  sources: { readonly [path: string]: string } = {},
+): Promise<Uint8Array> {
   const { main } = (await import(COMPILER)) as Compiler;
   let binary: string | Uint8Array | undefined;
   const { error, stderr } = await main([entry, "--outFile", "guest.wasm", "--optimize", ...options], {
     readFile(path) {
+      if (sources[path] !== undefined) return sources[path];
       const file = join(FOLDER, path);
       return existsSync(file) ? readFileSync(file, "utf8") : null;
     },

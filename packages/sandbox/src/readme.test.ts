@@ -1,0 +1,86 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { compileAssemblyScript } from "../../../test/support/assemblyscript.ts";
+
+const PACKAGE = resolve(import.meta.dirname, "..");
+
+/** Where the README says "for instance". */
+const TRACING = `
+import { InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace";
+
+export const exporter = new InMemorySpanExporter();
+export const spanProcessors = [new SimpleSpanProcessor({ exporter })];
+`;
+
+/** Prints the outcome of a host, and its spans. */
+const MAIN = `
+import { say } from "./outcome.ts";
+import { exporter } from "./tracing.ts";
+
+const { settled } = await import(process.argv[2]);
+console.log(say(settled));
+for (const { name, attributes, events } of exporter.getFinishedSpans()) {
+  const values = Object.entries(attributes).filter(([key]) => !/^(level|busy_ns|idle_ns|code\\..*)$/.test(key));
+  console.log([name, ...values.map(([key, value]) => key + "=" + value), ...events.map((event) => "· " + event.name)].join(" "));
+}
+`;
+
+const CRATE_GUEST = `
+@external("tracing", "send_event")
+declare function sendEvent(pointer: usize, length: usize): void;
+
+function say(event: string): void {
+  const bytes = String.UTF8.encode(event);
+  sendEvent(changetype<usize>(bytes), bytes.byteLength);
+}
+
+export function run(): void {
+  say('{"new_call_site":{"id":7,"kind":"span","name":"from Rust","target":"crate","level":"info","fields":["n"]}}');
+  say('{"new_span":{"id":1,"metadata_id":7,"values":{"n":{"u_int":3}}}}');
+  say('{"span_dropped":{"id":1}}');
+}
+`;
+
+/** Inside of the package, so that the code finds what a user's would find. */
+let folder: string;
+
+beforeAll(async () => {
+  mkdirSync(join(PACKAGE, "dist"), { recursive: true });
+  folder = mkdtempSync(join(PACKAGE, "dist", "readme-"));
+  const readme = readFileSync(join(PACKAGE, "README.md"), "utf8");
+  for (const [, name, code] of readme.matchAll(/```ts\n\/\/ (\S+\.ts)\n(.*?)```/gs)) {
+    writeFileSync(join(folder, name as string), code as string);
+  }
+  writeFileSync(join(folder, "tracing.ts"), TRACING);
+  writeFileSync(join(folder, "main.ts"), MAIN);
+
+  const guest = readFileSync(resolve(PACKAGE, "../guests/assemblyscript/README.md"), "utf8");
+  const [, sum] = /```ts\n\/\/ assembly\/guest\.ts\n(.*?)```/s.exec(guest) as RegExpExecArray;
+  const abort = "abort=~lib/@spanduct/guest-assemblyscript/assembly/index/traceAbort";
+  const options = ["--runtime", "stub", "--initialMemory", "1", "--use"];
+  const [wasm, crate] = await Promise.all([
+    compileAssemblyScript("guest.ts", [...options, abort], { "guest.ts": sum as string }),
+    compileAssemblyScript("crate.ts", [...options, "abort="], { "crate.ts": CRATE_GUEST }),
+  ]);
+  writeFileSync(join(folder, "guest.wasm"), wasm);
+  writeFileSync(join(folder, "crate.wasm"), crate);
+}, 60_000);
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+it.each([
+  ["worker-host.ts", ["the guest says 6765", "went well, 0 spans open, 0 of them here", "fibonacci n=20"]],
+  ["quickjs-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "user script · hello"]],
+  ["wasm-host.ts", ["went well, 0 spans open, 0 of them here", expect.stringMatching(/^sum count=4 result=/)]],
+  ["crate-host.ts", ["went well, 0 spans open, 0 of them here", "from Rust n=3"]],
+])("README: %s runs, its trace arrives, and the host ends", async (host, expected) => {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ["main.ts", `./${host}`], {
+    cwd: folder,
+    timeout: 30_000,
+  });
+  expect(stderr).toBe("");
+  expect(stdout.trim().split("\n")).toEqual(expected);
+});
