@@ -9,7 +9,9 @@ import { bundle, vmGuest } from "../test/bare-guests.ts";
 const README = readFileSync(join(import.meta.dirname, "../README.md"), "utf8");
 
 /** Code of README.md, each with the trace that is shown after it. */
-const EXAMPLES = [...README.matchAll(/```ts\n(.*?)```.*?```text\n(.*?)```/gs)].map(([, code, trace]) => [code, trace] as const);
+const EXAMPLES = [...README.matchAll(/```ts\n(.*?)```.*?```text\n(.*?)```/gs)].map(
+  ([, code, trace]) => [code as string, trace as string] as const,
+);
 
 function textOf(values: TracedValueMap): string {
   const texts = Object.entries(values).map(([name, value]) => {

@@ -91,7 +91,7 @@ export class AttributeSites {
   readonly emitter: Emitter;
   readonly clock: ExplicitClock;
   definitions = 0;
-  readonly #sites: Map<string, AttributeSite> = new Map();
+  readonly #scopes: Map<string, SiteScope> = new Map();
 
   constructor(emitter: Emitter) {
     this.emitter = emitter;
@@ -103,13 +103,20 @@ export class AttributeSites {
     return LevelNumber[level] <= this.emitter.maxLevel;
   }
 
-  /** The call site of this name. Where there are too many, the rest share one of another name. */
-  get(kind: CallSiteKind, level: Level, target: string, name: string): AttributeSite {
-    const known = this.#sites.get(keyOf(kind, level, target, name));
+  /** The call sites of a kind and level in an instrumentation scope: the same object every time, for the first 1024. */
+  scope(kind: CallSiteKind, level: Level, target: string): SiteScope {
+    const key = `${kind} ${level} ${target}`;
+    const known = this.#scopes.get(key);
     if (known !== undefined) return known;
-    if (this.definitions < MAX_DEFINITIONS) return this.#add(kind, level, target, name);
-    const rest = `other ${kind}s`;
-    return this.#sites.get(keyOf(kind, level, rest, rest)) ?? this.#add(kind, level, rest, rest);
+    const scope = new SiteScope(this, kind, level, target);
+    if (this.#scopes.size < MAX_DEFINITIONS) this.#scopes.set(key, scope);
+    return scope;
+  }
+
+  /** What call sites share that there are too many for. */
+  rest(kind: CallSiteKind, level: Level): AttributeSite {
+    const name = `other ${kind}s`;
+    return this.scope(kind, level, name).declare(name);
   }
 
   /**
@@ -132,15 +139,45 @@ export class AttributeSites {
     }
     this.clock.at(unixNano, () => this.emitter.newEvent(site.state, first, parent));
   }
-
-  #add(kind: CallSiteKind, level: Level, target: string, name: string): AttributeSite {
-    this.definitions++;
-    const site = new AttributeSite(this, { kind, name: String(name), target, level, fields: FIELDS[kind] });
-    this.#sites.set(keyOf(kind, level, target, name), site);
-    return site;
-  }
 }
 
-function keyOf(kind: CallSiteKind, level: Level, target: string, name: string): string {
-  return `${kind} ${level} ${target.length} ${target}${name}`;
+/** Call sites of one kind and level in one instrumentation scope, by name. */
+export class SiteScope {
+  readonly #sites: AttributeSites;
+  readonly #kind: CallSiteKind;
+  readonly #level: Level;
+  readonly #target: string;
+  readonly #byName: Map<string, AttributeSite> = new Map();
+
+  constructor(sites: AttributeSites, kind: CallSiteKind, level: Level, target: string) {
+    this.#sites = sites;
+    this.#kind = kind;
+    this.#level = level;
+    this.#target = target;
+  }
+
+  /** The call site of this name. Where there are too many, the rest share one of another name. */
+  get(name: string): AttributeSite {
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known;
+    return this.#sites.definitions < MAX_DEFINITIONS ? this.declare(name) : this.#sites.rest(this.#kind, this.#level);
+  }
+
+  /** The call site of this name, even where there are too many. */
+  declare(name: string): AttributeSite {
+    let site = this.#byName.get(name);
+    if (site === undefined) {
+      const kind = this.#kind;
+      site = new AttributeSite(this.#sites, {
+        kind,
+        name: String(name),
+        target: this.#target,
+        level: this.#level,
+        fields: FIELDS[kind],
+      });
+      this.#sites.definitions++;
+      this.#byName.set(name, site);
+    }
+    return site;
+  }
 }

@@ -75,7 +75,7 @@ export class TunnelLoggerProvider {
     const level = levelOf(record.severityNumber);
     // A name such as Rust's macros make up for events that have none.
     const name = eventName ?? `event ${target}:${LevelNumber[level]}`;
-    const site = this.#sites.get("event", level, target, name);
+    const site = this.#sites.scope("event", level, target).get(name);
     const special = {
       ...(site.data.name !== name && { message: name }),
       ...(body !== undefined && { message: body }),

@@ -9,7 +9,6 @@ import type {
   SpanStatus,
   TimeInput,
 } from "@opentelemetry/api";
-import type { Level } from "@spanduct/protocol";
 import { thrown } from "../convert.ts";
 import {
   type AttributeMap,
@@ -17,11 +16,12 @@ import {
   type AttributeSites,
   DROPPED_ATTRIBUTES,
   DROPPED_LINKS,
+  type SiteScope,
 } from "./attribute-sites.ts";
 import { isTimeInput, unixNano } from "./time.ts";
 
 /** OpenTelemetry's spans and their events have no level. */
-const LEVEL: Level = "info";
+export const LEVEL = "info";
 
 /** First half of the trace ids that are made here: "spanduct". */
 const TRACE_PREFIX = "7370616e64756374";
@@ -41,17 +41,19 @@ const FOLLOWED = "spanduct.follows_from";
 
 const NONE: AttributeMap = {};
 
-/** What the spans of one provider share. */
+/** What the spans of one tracer share. */
 export interface SpanSetup {
   readonly sites: AttributeSites;
-  /** Numbers of the spans that are open. */
+  readonly spans: SiteScope;
+  readonly events: SiteScope;
+  readonly exceptions: SiteScope;
+  /** Numbers of the provider's spans that are open. */
   readonly open: Set<number>;
 }
 
 /** A span of the guest as OpenTelemetry has it. One that was not sent, or has ended, does nothing. */
 export class TunnelSpan implements Span {
   readonly #setup: SpanSetup;
-  readonly #target: string;
   readonly #parent: Span | undefined;
   #site: AttributeSite | undefined;
   /** Number of the span; 0 when it was not sent. */
@@ -65,18 +67,17 @@ export class TunnelSpan implements Span {
   #context: SpanContext | undefined;
 
   /** Made by `TunnelTracer`. */
-  constructor(setup: SpanSetup, target: string, parent: Span | undefined) {
+  constructor(setup: SpanSetup, parent: Span | undefined) {
     this.#setup = setup;
-    this.#target = target;
     this.#parent = parent;
   }
 
   /** @internal Send it, unless the level filter keeps it back. @param around calls its argument in the right surroundings */
   start(name: string, options: SpanOptions, around: (open: () => void) => void): void {
-    const { sites, open } = this.#setup;
+    const { sites, spans, open } = this.#setup;
     if (!sites.isEnabled(LEVEL)) return;
     this.#guard(() => {
-      const site = sites.get("span", LEVEL, this.#target, name);
+      const site = spans.get(name);
       const { kind, attributes, links, startTime } = options;
       const parent = this.#parent instanceof TunnelSpan ? this.#parent : undefined;
       const special = {
@@ -160,17 +161,18 @@ export class TunnelSpan implements Span {
   /** @param attributesOrTime attributes, or in their place the time; without one the event happens now */
   addEvent(name: string, attributesOrTime?: Attributes | TimeInput, time?: TimeInput): this {
     return this.#whileRecording(() => {
-      if (isTimeInput(attributesOrTime)) this.#event(LEVEL, name, NONE, time ?? attributesOrTime);
-      else this.#event(LEVEL, name, attributesOrTime ?? NONE, time);
+      const { events } = this.#setup;
+      if (isTimeInput(attributesOrTime)) this.#event(events, name, NONE, time ?? attributesOrTime);
+      else this.#event(events, name, attributesOrTime ?? NONE, time);
     });
   }
 
   /**
-   * An event `exception` that carries the error with its causes. Of level `warn`: that something was caught does not mean that the
+   * An event `exception` that carries the error with its causes. It is of level `warn`: that something was caught does not mean that the
    * span failed, which is for `setStatus` to say.
    */
   recordException(exception: Exception, time?: TimeInput): void {
-    this.#whileRecording(() => this.#event("warn", "exception", { error: thrown(exception) }, time));
+    this.#whileRecording(() => this.#event(this.#setup.exceptions, "exception", { error: thrown(exception) }, time));
   }
 
   /**
@@ -228,11 +230,10 @@ export class TunnelSpan implements Span {
     for (const record of [first, ...more]) if (record.size > 0) emitter.record(site.state, this.#number, record);
   }
 
-  #event(level: Level, name: string, attributes: AttributeMap, time: TimeInput | undefined): void {
-    const { sites } = this.#setup;
-    const site = sites.get("event", level, this.#target, name);
+  #event(scope: SiteScope, name: string, attributes: AttributeMap, time: TimeInput | undefined): void {
+    const site = scope.get(name);
     const special = site.data.name === name ? NONE : { message: name };
-    sites.emit(site, special, attributes, this.#number, unixNano(time));
+    this.#setup.sites.emit(site, special, attributes, this.#number, unixNano(time));
   }
 
   #whileRecording(run: () => void): this {

@@ -4,7 +4,7 @@ import { AttributeSites } from "./attribute-sites.ts";
 import { isSuppressed, spanOf, withSpan } from "./context.ts";
 import { targetOf } from "./scope.ts";
 import { StackContextManager } from "./stack-context-manager.ts";
-import { type SpanSetup, TunnelSpan } from "./tunnel-span.ts";
+import { LEVEL, type SpanSetup, TunnelSpan } from "./tunnel-span.ts";
 
 /** How a tracer provider is set up. */
 export interface TunnelTracerProviderOptions {
@@ -19,35 +19,43 @@ export interface TunnelTracerProviderOptions {
 export class TunnelTracerProvider implements TracerProvider {
   /** Where the active context comes from; to be registered with the API as well. */
   readonly contextManager: ContextManager;
-  readonly #setup: SpanSetup;
+  readonly #sites: AttributeSites;
+  readonly #open: Set<number> = new Set();
 
   constructor(sender: TracingEventSender, options: TunnelTracerProviderOptions = {}) {
     this.contextManager = options.contextManager ?? new StackContextManager();
-    this.#setup = { sites: new AttributeSites(sender.emitter), open: new Set() };
+    this.#sites = new AttributeSites(sender.emitter);
   }
 
   /** @param name with `version` the target of its call sites: `name@version` */
   getTracer(name: string, version?: string): Tracer {
-    return new TunnelTracer(this.#setup, this.contextManager, targetOf(name, version));
+    const sites = this.#sites;
+    const target = targetOf(name, version);
+    const setup: SpanSetup = {
+      sites,
+      spans: sites.scope("span", LEVEL, target),
+      events: sites.scope("event", LEVEL, target),
+      exceptions: sites.scope("event", "warn", target),
+      open: this.#open,
+    };
+    return new TunnelTracer(setup, this.contextManager);
   }
 }
 
 class TunnelTracer implements Tracer {
   readonly #setup: SpanSetup;
   readonly #contextManager: ContextManager;
-  readonly #target: string;
 
-  constructor(setup: SpanSetup, contextManager: ContextManager, target: string) {
+  constructor(setup: SpanSetup, contextManager: ContextManager) {
     this.#setup = setup;
     this.#contextManager = contextManager;
-    this.#target = target;
   }
 
   startSpan(name: string, options?: SpanOptions, context?: Context): Span {
     const manager = this.#contextManager;
     const surroundings = context ?? manager.active();
     const parent = options?.root ? undefined : spanOf(surroundings);
-    const span = new TunnelSpan(this.#setup, this.#target, parent);
+    const span = new TunnelSpan(this.#setup, parent);
     if (isSuppressed(surroundings)) return span;
     // A new root does not belong to what is entered. Parents that are not ours are nobody's whom the host knows.
     const isRoot = !(parent instanceof TunnelSpan) && manager instanceof StackContextManager;
