@@ -97,8 +97,24 @@ export class GuestClock {
   }
 
   #set(delta: number): void {
-    let seconds = this.#baseSeconds + Math.floor(delta / NANOS_PER_SECOND);
-    let nanos = this.#baseNanos + (delta - Math.floor(delta / NANOS_PER_SECOND) * NANOS_PER_SECOND);
+    const near = this.#baseNanos + delta;
+    if (near >= 0 && near < NANOS_PER_SECOND) {
+      this.seconds = this.#baseSeconds;
+      this.nanos = near;
+    } else {
+      this.#setFar(delta);
+    }
+    if (this.seconds >= LAST_SECOND && (this.seconds > LAST_SECOND || this.nanos > LAST_NANOS)) {
+      this.seconds = LAST_SECOND;
+      this.nanos = LAST_NANOS;
+    }
+  }
+
+  /** Another second than that of the base. */
+  #setFar(delta: number): void {
+    const whole = Math.floor(delta / NANOS_PER_SECOND);
+    let seconds = this.#baseSeconds + whole;
+    let nanos = this.#baseNanos + (delta - whole * NANOS_PER_SECOND);
     if (nanos >= NANOS_PER_SECOND) {
       nanos -= NANOS_PER_SECOND;
       seconds++;
@@ -107,14 +123,7 @@ export class GuestClock {
       nanos += NANOS_PER_SECOND;
       seconds--;
     }
-    if (seconds < 0) {
-      seconds = 0;
-      nanos = 0;
-    } else if (seconds > LAST_SECOND || (seconds === LAST_SECOND && nanos > LAST_NANOS)) {
-      seconds = LAST_SECOND;
-      nanos = LAST_NANOS;
-    }
-    this.seconds = seconds;
-    this.nanos = nanos;
+    this.seconds = Math.max(seconds, 0);
+    this.nanos = seconds < 0 ? 0 : nanos;
   }
 }

@@ -93,6 +93,7 @@ export function attemptKey(seed: bigint, attempt: number, retry: number): Attemp
 export class AttemptIds {
   readonly #span: Permutation;
   readonly #trace: Permutation;
+  /** What the first half of a trace's id is derived with from the other. */
   readonly #traceKey: number;
   #highest = -1;
   #others = 0;
@@ -126,12 +127,12 @@ export class AttemptIds {
     return hex(this.#span.high, this.#span.low);
   }
 
-  /** Id of the trace that the current span begins: 32 hexadecimal digits. The first 16 are a permutation as well, the rest follow. */
+  /** Id of the trace that the current span begins: 32 hexadecimal digits, of which the last 16 are a permutation as well. */
   traceId(): string {
     this.#trace.apply(this.#high, this.#low);
     const { high, low } = this.#trace;
-    const third = scramble((high + this.#traceKey) | 0);
-    return hex(high, low) + hex(third, scramble((low + third) | 0));
+    const first = scramble((high + this.#traceKey) | 0);
+    return hex(first, scramble((low + first) | 0)) + hex(high, low);
   }
 
   /** Whether `id + 1` lies below 2^63; it is the current number then. */

@@ -13,20 +13,25 @@ export class OpenRoots<Span extends Placed> {
   }
 
   add(span: Span): void {
-    if (this.#spans[span.rootPlace] === span) return;
+    if (this.#has(span)) return;
     span.rootPlace = this.#spans.length;
     this.#spans.push(span);
   }
 
   delete(span: Span): void {
     const place = span.rootPlace;
-    if (this.#spans[place] !== span) return;
+    if (!this.#has(span)) return;
     const last = this.#spans.pop() as Span;
     if (last !== span) {
       this.#spans[place] = last;
       last.rootPlace = place;
     }
     span.rootPlace = -1;
+  }
+
+  /** The place may be one in the roots of an earlier attempt. */
+  #has(span: Span): boolean {
+    return span.rootPlace >= 0 && this.#spans[span.rootPlace] === span;
   }
 
   [Symbol.iterator](): Iterator<Span> {

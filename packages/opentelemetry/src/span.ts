@@ -14,7 +14,7 @@ import {
 import type { TracedError, ValueColumns } from "@spanduct/protocol";
 import type { TakeValue } from "./attribute-plan.ts";
 import { type AttributeMap, attributeValue } from "./attribute-value.ts";
-import { AttributeWriter } from "./attribute-writer.ts";
+import { AttributeWriter, NO_ATTRIBUTES } from "./attribute-writer.ts";
 import type { CallSitePlan } from "./call-site.ts";
 import { type HostClock, hostTime } from "./clock.ts";
 import type { SpanLimits } from "./limits.ts";
@@ -23,6 +23,9 @@ import type { InstrumentationScope, ReadableSpan, Resource, TimedEvent } from ".
 import { applySpecialField, type Steered } from "./special-fields.ts";
 import { flagRolledBack, mergeStatus, rolledBackStatus } from "./status.ts";
 import { type TimingState, Timings } from "./timings.ts";
+
+/** The end of a span that has none. */
+const OPEN: HrTime = [0, 0];
 
 /** What all spans of one relay share. */
 export interface SpanSetup {
@@ -53,11 +56,11 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   name: string;
   kind: SpanKind = SpanKind.INTERNAL;
   status: SpanStatus = { code: SpanStatusCode.UNSET };
-  attributes: AttributeMap = {};
+  attributes: AttributeMap = NO_ATTRIBUTES.attributes;
   droppedAttributesCount = 0;
   readonly startTime: HrTime;
   /** `[0, 0]` as long as the span is open. */
-  endTime: HrTime = [0, 0];
+  endTime: HrTime = OPEN;
   links: Link[] = [];
   events: TimedEvent[] = [];
   droppedEventsCount = 0;
@@ -239,7 +242,9 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
       if (eventCountLimit <= 0) return;
       this.events.shift();
     }
-    this.events.push(event);
+    // An array grows in steps of 16, and most spans have few events.
+    if (this.events.length === 0) this.events = [event];
+    else this.events.push(event);
   }
 
   /** @internal An error happened in it: error status unless a status is set, and `error.type`. */
@@ -266,15 +271,9 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.endTime = isEarly ? [startSeconds, startNanos] : [seconds, nanos];
     const timings = this.#timings;
     timings.finish(this.endTime[0], this.endTime[1]);
-    const { attributes } = this;
-    if (
-      this.#attributeCount + 2 <= this.#setup.limits.attributeCountLimit &&
-      !("busy_ns" in attributes) &&
-      !("idle_ns" in attributes)
-    ) {
-      attributes["busy_ns"] = timings.busyNanos;
-      attributes["idle_ns"] = timings.idleNanos;
-      this.#attributeCount += 2;
+    if (this.#attributeCount + 2 <= this.#setup.limits.attributeCountLimit) {
+      this.attributes["busy_ns"] = timings.busyNanos;
+      this.attributes["idle_ns"] = timings.idleNanos;
     } else {
       this.setAttribute("busy_ns", timings.busyNanos);
       this.setAttribute("idle_ns", timings.idleNanos);
@@ -344,7 +343,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.droppedEventsCount = state.droppedEventsCount;
     this.droppedLinksCount = state.droppedLinksCount;
     this.#timings.state = state.timings;
-    this.endTime = [0, 0];
+    this.endTime = OPEN;
     this.#closed = false;
   }
 
