@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { globSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { type ExecutionOptions, OpenTelemetryRelay, type ReadableSpan } from "@spanduct/opentelemetry";
@@ -18,7 +18,9 @@ import { byIdentity, type SpanData, spanData } from "./span-data.ts";
 const STREAMS = resolve(import.meta.dirname, "../../vectors/streams");
 
 /** Runs of the genuine crate, with times put in. */
-const STREAM_NAMES = globSync("*.jsonl", { cwd: STREAMS }).sort();
+const STREAM_NAMES = readdirSync(STREAMS)
+  .filter((name) => name.endsWith(".jsonl"))
+  .sort();
 
 function streamEvents(name: string): TracingEvent[] {
   const lines = readFileSync(join(STREAMS, name), "utf8").trimEnd().split("\n");
