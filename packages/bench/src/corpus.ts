@@ -14,14 +14,14 @@ function values(i: number): { kind: string; size: number; ratio: number } {
   return { kind: KINDS[i & 3] as string, size: 1000 + i, ratio: i / 7 + 0.5 };
 }
 
-/** The corpus through our sender: open, enter, event, exit, close. */
+/** The corpus through our sender: open, event, close, as `startSpan`, `addEvent`, `end` below. */
 export function tunnelWork(sender: TracingEventSender): () => void {
   const span = sender.span({ name: "render", target: "bench", fields: ["kind", "size", "ratio"] });
   const event = sender.event({ name: "rendered", target: "bench", fields: ["message", "bytes"] });
   return () => {
     for (let i = 0; i < SPANS; i++) {
-      const open = span.enter(values(i));
-      event.emit({ message: "rendered", bytes: i });
+      const open = span.start(values(i));
+      event.emit({ message: "rendered", bytes: i }, open);
       open.close();
     }
   };

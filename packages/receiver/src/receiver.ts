@@ -334,7 +334,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (known === undefined && this.#spans.size >= this.#limits.maxLiveSpans) {
       return this.#exceed("maxLiveSpans", this.#spans.size + 1);
     }
-    const named = this.#named;
+    const named = this.#spans.nextValues();
     const unknown = named.fill(values, callSite);
     if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
     if (!this.#reserve(known, named.size, named.bytes)) return;
@@ -345,7 +345,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     span.metadataId = metadataId;
     span.parentId = parentId;
     span.refCount = 1;
-    span.values = named.copy();
+    span.values = known === undefined ? named : named.copy();
     span.valueBytes = named.bytes;
     if (known === undefined) this.#spans.add(span);
     if (!isLocal && callSite !== undefined) this.#createLocal(span, callSite, named.allDeclared, time);
