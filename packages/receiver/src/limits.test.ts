@@ -300,7 +300,9 @@ describe("TracingEventReceiver", () => {
     receiver.control();
     for (let i = 0; i < 100; i++) receiver.spanEntered(i, undefined);
     expect(errors).toHaveLength(32);
-    expect(receiver.stats.refused).toEqual({ unknown_span_id: 200 });
+    receiver.receiveBatch(batchOf(protobuf, [enter(1)]));
+    expect(errors).toHaveLength(33);
+    expect(receiver.stats.refused).toEqual({ unknown_span_id: 201 });
   });
 
   it("refuses call sites that the arena has no room for, and goes on with those it knows", () => {

@@ -230,9 +230,9 @@ describe("A span that is opened under the number of another", () => {
 describe("Values that come by index and by name", () => {
   const names = ["a", "b", "a", "__proto__"];
 
-  function recorded(keys: readonly (number | string)[], fields: readonly string[] = []): string[] {
+  function recorded(keys: readonly (number | string)[], fields: readonly string[] = [], declared = names): string[] {
     const { receiver, log } = open();
-    receiver.receive(callSite(1, { fields: names }));
+    receiver.receive(callSite(1, { fields: declared }));
     log.take();
     const kinds = keys.map(() => 2 as const);
     receiver.newEvent(1, undefined, { fields, keys, kinds, raws: keys.map((_, i) => i), size: keys.length }, undefined);
@@ -247,6 +247,7 @@ describe("Values that come by index and by name", () => {
 
   it("mean the fields that the sender gives with them, if it does", () => {
     expect(recorded([0, 1], ["b", "undeclared"])).toEqual(["event site 1{b=0}"]);
+    expect(recorded([0, 1], ["b", "a"], ["a", "b"])).toEqual(["event site 1{b=0, a=1}"]);
   });
 
   it("are refused where they mean no field", () => {

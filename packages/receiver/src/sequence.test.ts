@@ -113,6 +113,8 @@ describe("TracingEventReceiver sees no loss", () => {
     const host = new Host();
     host.batch(0, [], 5);
     expect(host.batch(1, [], 3)).toBe(false);
+    host.batch(3, [], 2);
+    expect(host.losses).toEqual(["loss of 0 batches, 5 events", "loss of 1 batches, 0 events"]);
     expect(host.receiver.stats.droppedEvents).toBe(5);
   });
 
