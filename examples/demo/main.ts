@@ -74,5 +74,4 @@ report(process.stdout, {
   perfetto: here(join(outDir, "trace.json")),
   otlp: here(join(outDir, "trace.otlp.jsonl")),
 });
-// Exit code 1 when something went wrong that was not meant to.
-if (rendered.kind !== "committed" || hashed.kind !== "committed" || checked.kind !== "rolled_back") process.exitCode = 1;
+if (rendered.kind === "rolled_back" || hashed.kind === "rolled_back") process.exitCode = 1;

@@ -1,6 +1,9 @@
 import type { Attributes, HrTime, Link } from "@opentelemetry/api";
 import type { ReadableSpan, TimedEvent } from "@opentelemetry/sdk-trace";
 
+/** Of the protocol's 64 bits. */
+const MAX_INTEGER = 2 ** 63;
+
 /** Spans of one line; readers take a line at a time. */
 const SPANS_PER_LINE = 512;
 
@@ -94,7 +97,7 @@ function anyValue(value: unknown): object {
   if (typeof value === "string") return { stringValue: value };
   if (typeof value === "boolean") return { boolValue: value };
   if (typeof value === "number") {
-    if (Number.isSafeInteger(value)) return { intValue: String(value) };
+    if (Number.isInteger(value) && Math.abs(value) < MAX_INTEGER) return { intValue: String(BigInt(value)) };
     return { doubleValue: Number.isFinite(value) ? value : String(value) };
   }
   if (Array.isArray(value)) return { arrayValue: { values: value.map(anyValue) } };

@@ -2,6 +2,7 @@ import { styleText } from "node:util";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import type { Outcome } from "@spanduct/sandbox/worker";
+import { printable } from "./printable.ts";
 import { traceTree } from "./trace-tree.ts";
 
 /** What one guest came to. */
@@ -58,16 +59,20 @@ export function report(output: Output, { spans, guests, perfetto, otlp }: Report
     const mark = committed ? paint("green", "✓") : paint("red", "✗");
     const result = committed ? "committed" : paint("red", "rolled back");
     lines.push(`  ${mark} ${name.padEnd(12)} ${paint("dim", sandbox.padEnd(20))} ${result}`);
-    if (outcome.kind === "rolled_back") lines.push(...reasons(outcome.error).map((reason) => `    ${paint("red", reason)}`));
-    if (onPurpose !== undefined) {
-      lines.push(paint("dim", `    It is meant to fail: the bug is in ${onPurpose}. The host and the other guests go on.`));
+    if (!committed) lines.push(...reasons(outcome.error).map((reason) => `    ${paint("red", reason)}`));
+    if (!committed && onPurpose !== undefined) {
+      lines.push(paint("dim", `    On purpose: the bug is in ${onPurpose}. The host and the other guests went on.`));
     }
   }
   lines.push(
     "",
     paint("bold", "Written"),
-    `  ${perfetto}        open it in https://ui.perfetto.dev`,
-    `  ${otlp}  OTLP JSON lines, for the OpenTelemetry Collector's otlpjsonfile receiver`,
+    `  ${perfetto}        open it in https://ui.perfetto.dev (Open trace file)`,
+    `  ${otlp}  OTLP JSON lines, which the OpenTelemetry Collector reads (otlpjsonfile receiver)`,
+    "",
+    paint("bold", "Next"),
+    "  examples/demo/README.md      what is where; repair the bug and run the demo again",
+    "  packages/sandbox/README.md   trace a sandbox of your own, in five lines",
     "",
   );
   output.write(`${lines.join("\n")}\n`);
@@ -83,7 +88,7 @@ function wantsColor({ isTTY = false }: Output): boolean {
 function reasons(error: unknown): string[] {
   const lines: string[] = [];
   for (let link = error; link instanceof Error; link = link.cause) {
-    lines.push(`${lines.length === 0 ? "" : "caused by "}${link.name}: ${link.message}`);
+    lines.push(`${lines.length === 0 ? "" : "caused by "}${printable(`${link.name}: ${link.message}`)}`);
   }
   return lines;
 }

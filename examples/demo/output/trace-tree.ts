@@ -1,6 +1,7 @@
 import { stripVTControlCharacters, styleText } from "node:util";
 import { type HrTime, SpanStatusCode } from "@opentelemetry/api";
 import type { ReadableSpan, TimedEvent } from "@opentelemetry/sdk-trace";
+import { printable } from "./printable.ts";
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -127,7 +128,7 @@ class TreePrinter {
     if (node.kind === "event") return this.#printEvent(node.event, place);
     const [first] = node.spans as readonly [ReadableSpan];
     const total = node.spans.reduce((sum, span) => sum + nanos(span.startTime, span.endTime), 0);
-    const text = this.#paint("dim", `… ${node.spans.length} more ${first.name}`);
+    const text = this.#paint("dim", `… ${node.spans.length} more ${printable(first.name)}`);
     this.#line(this.#bar(node.spans), duration(total), first.attributes["level"], place.branch, text);
   }
 
@@ -135,8 +136,9 @@ class TreePrinter {
     const { attributes, instrumentationScope, status, startTime, endTime } = span;
     const scope = instrumentationScope.name;
     const isFailed = status.code === SpanStatusCode.ERROR;
-    const name = isFailed ? this.#paint(["bold", "red"], `✗ ${span.name}`) : this.#paint("bold", span.name);
-    const label = scope === place.scope ? "" : this.#paint(this.#scopeStyle(scope), ` [${scope}]`);
+    const spanName = printable(span.name);
+    const name = isFailed ? this.#paint(["bold", "red"], `✗ ${spanName}`) : this.#paint("bold", spanName);
+    const label = scope === place.scope ? "" : this.#paint(this.#scopeStyle(scope), ` [${printable(scope)}]`);
     const rolledBack = attributes["spanduct.rolled_back"] === true ? this.#paint("red", " ↩ rolled back") : "";
     const text = this.#withValues(`${name}${label}${rolledBack}`, attributes, place.branch);
     this.#line(this.#bar([span]), duration(nanos(startTime, endTime)), attributes["level"], place.branch, text);
@@ -148,9 +150,10 @@ class TreePrinter {
   }
 
   #printEvent(event: TimedEvent, { branch, indent, scope }: Place): void {
-    const { attributes = {}, name } = event;
+    const { attributes = {} } = event;
     const { level, target } = attributes;
-    const label = target === scope || target === undefined ? "" : this.#paint("dim", ` [${target}]`);
+    const name = printable(event.name);
+    const label = target === scope || target === undefined ? "" : this.#paint("dim", ` [${printable(target)}]`);
     const message = attributes["exception.message"];
     const time = `+${duration(nanos(this.#begin, event.time))}`;
     if (typeof message !== "string") {
@@ -158,7 +161,7 @@ class TreePrinter {
       return this.#line(this.#mark(event), time, level, branch, text);
     }
     const type = attributes["exception.type"];
-    const headline = `✗ ${name === "exception" ? "" : `${name}: `}${type === undefined ? "" : `${type}: `}${message}`;
+    const headline = `✗ ${name === "exception" ? "" : `${name}: `}${type === undefined ? "" : `${printable(type)}: `}${printable(message)}`;
     this.#line(this.#mark(event), time, level, branch, `${this.#paint("red", headline)}${label}`);
     // An error that is on its way out is reported by every span that it passes.
     if (this.#errorsSeen.has(message)) return;
@@ -169,8 +172,8 @@ class TreePrinter {
   }
 
   #line(bar: string, time: string, level: unknown, branch: string, text: string): void {
-    const label = this.#paint(levelStyle(level), String(level ?? "").padEnd(5));
-    this.#lines.push(`${bar}${this.#paint("dim", time.padStart(9))} ${label} ${this.#paint("dim", branch)}${text}`.trimEnd());
+    const label = this.#paint(levelStyle(level), printable(level ?? "").padEnd(5));
+    this.#lines.push(`${bar}${this.#paint("dim", time.padStart(9))} ${label} ${this.#paint("dim", branch)}${text}`);
   }
 
   /** As many attributes as fit. */
@@ -181,11 +184,11 @@ class TreePrinter {
     let line = text;
     for (const [name, value] of Object.entries(attributes)) {
       if (HIDDEN.test(name)) continue;
-      const full = String(value);
+      const full = printable(value);
       const cut = full.length > MAX_VALUE_LENGTH ? `${full.slice(0, MAX_VALUE_LENGTH - 1)}…` : full;
       room -= name.length + cut.length + 2;
       if (room < 0) return `${line}${this.#paint("dim", " …")}`;
-      line += ` ${this.#paint("dim", `${name}=`)}${cut}`;
+      line += ` ${this.#paint("dim", `${printable(name)}=`)}${cut}`;
     }
     return line;
   }
@@ -248,7 +251,7 @@ function explanation(stack: unknown): string[] {
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line.startsWith("Caused by:") || (line.startsWith("at ") && frames++ < MAX_STACK_FRAMES))
-    .map((line) => `  ${line}`);
+    .map((line) => `  ${printable(line)}`);
 }
 
 /** Nanoseconds from `begin` to `end`. */
