@@ -13,8 +13,6 @@ const { outputFiles } = await build({
   stdin: { contents: 'import { install } from "./guest.js"; install(globalThis);', resolveDir: folder },
   bundle: true,
   minify: true,
-  // Names of classes are what guests see in errors.
-  keepNames: true,
   format: "iife",
   target: "es2022",
   platform: "neutral",

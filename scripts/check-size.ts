@@ -32,6 +32,11 @@ export const BUDGETS: readonly Budget[] = [
     beyond: CORE,
     maxGzipBytes: 3072,
   },
+  {
+    name: "@spanduct/sandbox/quickjs guest half",
+    source: 'import { install } from "./packages/sandbox/dist/quickjs/guest.js"; install(globalThis);',
+    maxGzipBytes: 6144,
+  },
 ];
 
 export interface Size {

@@ -26,10 +26,7 @@ const wasm = new URL("dist/hash-files.wasm", import.meta.url);
 
 // What the guests work on.
 const read = (path: string): Buffer => readFileSync(join(root, path));
-const markdown = globSync(["*.md", "proto/**/*.md", "packages/**/*.md", "examples/**/*.md"], {
-  cwd: root,
-  exclude: ["**/node_modules"],
-});
+const markdown = globSync(["*.md", "proto/*.md", "examples/*/*.md"], { cwd: root });
 const documents = markdown.sort().map((path) => ({ path, text: read(path).toString() }));
 const files = ["LICENSE", "pnpm-lock.yaml", "proto/spanduct/v1/tunnel.proto"].map((path) => ({ path, content: read(path) }));
 

@@ -29,6 +29,8 @@ const LEVEL_STYLES: { readonly [level: string]: Style } = {
 const SCOPE_STYLES: readonly Style[] = ["white", "cyan", "yellow", "magenta", "blue"];
 const MAX_VALUE_LENGTH = 60;
 const MAX_STACK_FRAMES = 3;
+/** Of the tunnel's own code in QuickJS. */
+const OWN_FRAME = /\(spanduct:/;
 /** Columns of duration and level. */
 const COLUMNS_WIDTH = 16;
 
@@ -250,6 +252,7 @@ function explanation(stack: unknown): string[] {
   return String(stack ?? "")
     .split("\n")
     .map((line) => line.trim())
+    .filter((line) => !OWN_FRAME.test(line))
     .filter((line) => line.startsWith("Caused by:") || (line.startsWith("at ") && frames++ < MAX_STACK_FRAMES))
     .map((line) => `  ${printable(line)}`);
 }
