@@ -41,7 +41,7 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
 
   function test(title: string, program: ProgramName, body: () => Promise<void>): void {
     const exception = exceptions.find(({ programs }) => programs.includes(program));
-    if (exception === undefined) it(title, body);
+    if (exception === undefined) it(title, { timeout: 60_000 }, body);
     else it.skip(`${title} (${exception.reason})`);
   }
 

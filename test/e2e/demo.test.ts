@@ -206,7 +206,7 @@ describe("the demo's output", () => {
     const colored = await runDemo(join(outDir, "again"), { FORCE_COLOR: "1" });
     expect(colored).toContain("\x1b[31m✗ TypeError");
     expect(stripVTControlCharacters(colored).split("\n")).toHaveLength(stdout.split("\n").length);
-  });
+  }, 60_000);
 });
 
 it("trace.json: opens in Perfetto without complaint, which finds every span where it is", () => {
@@ -240,4 +240,5 @@ it("trace.json: opens in Perfetto without complaint, which finds every span wher
     expect(String(track).replace(/ \d+$/, "")).toBe(span.scope);
     if (depth !== 0) expect(parent).toBe(span.parentSpanId);
   }
-});
+  // The first time installs the package.
+}, 120_000);

@@ -14,7 +14,7 @@ export interface GuestStats {
   readonly ignored: number;
 }
 
-/** What the host asks of its guest. Must not throw. */
+/** What the host asks of its guest. */
 export interface Turns {
   /** A run begins. @param word control word to begin with */
   begin?(word: number): void;
@@ -54,14 +54,18 @@ export class GuestRuns {
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T | Promise<T>): Outcome<T, Span> | Promise<Outcome<T, Span>> {
     if (this.#receiver !== undefined) throw new TunnelError("guest_busy", "the guest is in a run with another receiver");
     this.#receiver = receiver;
-    this.#turns.begin?.(receiver.control());
     const end = (settle: () => Outcome<T, Span>): Outcome<T, Span> => {
-      this.#turns.end();
+      try {
+        this.#turns.end();
+      } catch {
+        // The guest is beyond reach, and what it did not send is lost. The run ends the way it was about to end.
+      }
       this.#receiver = undefined;
       return settle();
     };
     const failed = (error: unknown): Outcome<T, Span> => end(() => rollBack(receiver, error));
     try {
+      this.#turns.begin?.(receiver.control());
       const value = action();
       if (value instanceof Promise) return value.then((value) => end(() => commit(receiver, value)), failed);
       return end(() => commit(receiver, value));

@@ -76,7 +76,7 @@ it.each([
   ["quickjs-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "user script · hello"]],
   ["wasm-host.ts", ["went well, 0 spans open, 0 of them here", expect.stringMatching(/^sum count=4 result=/)]],
   ["crate-host.ts", ["went well, 0 spans open, 0 of them here", "from Rust n=3"]],
-])("README: %s runs, its trace arrives, and the host ends", async (host, expected) => {
+])("README: %s runs, its trace arrives, and the host ends", { timeout: 60_000 }, async (host, expected) => {
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ["main.ts", `./${host}`], {
     cwd: folder,
     timeout: 30_000,

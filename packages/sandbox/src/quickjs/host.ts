@@ -39,7 +39,7 @@ export function traceQuickJS(context: QuickJSContext, options: TraceQuickJSOptio
   const { performance } = globalThis;
   const { now = () => performance.timeOrigin + performance.now() } = options;
   const runs = new GuestRuns(options, {
-    begin: (word) => callGuest(context, "__spanduct_control", context.newNumber(word)),
+    begin: (word) => context.newNumber(word).consume((handle) => callGuest(context, "__spanduct_control", handle)),
     end: () => callGuest(context, "__spanduct_flush"),
   });
 
@@ -85,13 +85,11 @@ function receive(context: QuickJSContext, batch: QuickJSHandle | undefined, runs
   } catch (cause) {
     return runs.malformed("not an ArrayBuffer", 0, cause);
   }
-  // The receiver reads them where they are, in the memory of QuickJS.
-  return bytes.consume(({ value }) => runs.receiveBatch(value));
+  // A copy, because what the receiver's relay does may make the memory of QuickJS grow, which takes the view away.
+  return runs.receiveBatch(bytes.consume((view) => view.value.slice()));
 }
 
-/** May be interrupted, or lack memory: then what was not delivered is lost, and the run ends the way it was about to end. */
 function callGuest(context: QuickJSContext, name: string, ...args: QuickJSHandle[]): void {
-  if (!context.alive) return;
   context.getProp(context.global, name).consume((call) => context.callFunction(call, context.undefined, ...args).dispose());
 }
 

@@ -122,6 +122,16 @@ describe("traceQuickJS", () => {
     expect(receiver.stats.refused).toEqual({ malformed: 1 });
   });
 
+  it("reads a batch to its end whatever happens to the memory of QuickJS meanwhile", () => {
+    const { run } = vm();
+    const other = vm();
+    const trace = new TraceRecorder(({ name }) => {
+      if (name === "first") other.run("globalThis.big = new Uint8Array(64 * 1024 * 1024); undefined");
+    });
+    run(`for (const name of ["first", "second"]) spanduct.tracing.event({ name }).emit();`, trace);
+    expect(trace.lines()).toEqual(["· first", "· second"]);
+  });
+
   it("ignores what comes outside of a run", () => {
     const { context, guest, errors } = vm();
     context.unwrapResult(context.evalCode("__spanduct_send(new ArrayBuffer(8))")).dispose();

@@ -47,15 +47,7 @@ export interface WasmGuest {
  */
 export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
   let exports: { readonly memory?: WasmMemory; readonly spanduct_flush?: () => void } = {};
-  const runs = new GuestRuns(options, {
-    end() {
-      try {
-        exports.spanduct_flush?.();
-      } catch {
-        // It trapped, again perhaps; the run ends the way it was about to end.
-      }
-    },
-  });
+  const runs = new GuestRuns(options, { end: () => exports.spanduct_flush?.() });
 
   const send = (ptr: number, len: number): number => {
     const buffer: unknown = (options.memory ?? exports.memory)?.buffer;

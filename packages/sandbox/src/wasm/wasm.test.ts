@@ -254,6 +254,22 @@ describe("run", () => {
     expect(guest.run(receiverOf(second), instance, () => undefined).kind).toBe("committed");
   });
 
+  it("calls spanduct_flush when it ends, and ends as it would have when that traps", () => {
+    const { guest, instance, exports } = start();
+    let flushes = 0;
+    const spanduct_flush = (): void => {
+      flushes++;
+      exports.trap();
+    };
+    const flushing = { exports: { ...instance.exports, spanduct_flush } };
+    expect(guest.run(receiverOf(new TraceRecorder()), flushing, () => 1)).toMatchObject({ kind: "committed", value: 1 });
+    const failed = guest.run(receiverOf(new TraceRecorder()), flushing, () => {
+      throw new Error("first");
+    });
+    expect(failed).toMatchObject({ kind: "rolled_back", error: { message: "first" } });
+    expect(flushes).toBe(2);
+  });
+
   it("says that it rolled back when somebody else has closed the receiver", () => {
     const { guest, instance } = start();
     const receiver = receiverOf(new TraceRecorder());

@@ -44,7 +44,7 @@ function start(source: string, options: TraceWorkerOptions = {}): Run {
 
 const OPEN = `spanduct.tracing.span({ name: "open" }).enter(); spanduct.tracing.event({ name: "last words" }).emit();`;
 
-describe("traceWorker", () => {
+describe("traceWorker", { timeout: 60_000 }, () => {
   it("commits a worker that ends with process.exit(), after what it has batched", async () => {
     const { outcome, trace } = start(`${OPEN} process.exit();`);
     expect(await outcome).toMatchObject({ kind: "committed", spans: { 1: { ref_count: 1 } } });
@@ -122,7 +122,7 @@ describe("traceWorker", () => {
   });
 });
 
-describe("connect", () => {
+describe("connect", { timeout: 60_000 }, () => {
   it("gives the same sender at every call, so that spans of several modules fit together", async () => {
     const { outcome, trace } = start(`
       spanduct.tracing.span({ name: "outer" }).enter();
