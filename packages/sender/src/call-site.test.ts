@@ -381,6 +381,7 @@ describe("a level that the host does not want", () => {
         throw new Error("was read");
       },
     };
+    let asked = 0;
     const debug = sender.span({ name: "debug", level: "debug", fields: ["v"] });
     const info = sender.event({ name: "info", fields: ["v"] });
     const warn = sender.event({ name: "warn", level: "warn" });
@@ -393,8 +394,12 @@ describe("a level that the host does not want", () => {
     info.emit(values);
     debug.instrument(
       () => undefined,
-      () => values,
+      () => {
+        asked++;
+        return {};
+      },
     )();
+    expect(asked).toBe(0);
     expect(() =>
       debug.run(values, () => {
         throw new Error("on purpose");

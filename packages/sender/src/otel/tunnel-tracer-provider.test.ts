@@ -517,6 +517,18 @@ describe("more than hosts take", () => {
     expect(receiver.stats.refused).toEqual({});
   });
 
+  it("of new names of attributes, one after another, is dropped and counted", () => {
+    const { tracer, of, receiver } = guest();
+    for (let i = 0; i < 100; i++) {
+      const span = tracer.startSpan(`span ${i}`);
+      for (let k = 0; k < 30; k++) span.setAttribute(`attribute ${k}`, k);
+      span.end();
+    }
+    expect(of("new_call_site").length).toBeLessThanOrEqual(1026);
+    expect(of("values_recorded").at(-1)?.["values"]).toEqual({ "otel.dropped_attributes_count": { int: 30 } });
+    expect(receiver.stats.refused).toEqual({});
+  });
+
   it("of names of spans and events shares call sites, and keeps the names", () => {
     const { tracer, of, recorder, receiver } = guest();
     for (let i = 0; i < 3000; i++) {
