@@ -19,6 +19,9 @@ import { lossEvent, SideOutlet } from "./side-outlet.ts";
 import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
 import { flagRolledBack } from "./status.ts";
 
+/** A guest can open very many roots and lose a batch with every few bytes. */
+const MAX_TOLD_OF_LOSS = 16;
+
 /** What one attempt is made with; everything is decided. */
 export interface ExecutionSetup extends AttemptSetup {
   readonly spans: SpanSetup;
@@ -201,12 +204,14 @@ export class Execution implements Relay<GuestSpan> {
     this.#delivery.throwFailure();
   }
 
-  /** An event `spanduct.loss` on every open root; where there is none, a log record or an event of the host's span. */
+  /** An event `spanduct.loss` on open roots; where there is none, a log record or an event of the host's span. */
   loss(loss: Loss): void {
     if (this.#isSuppressed) return;
     this.#clock.read(undefined);
     const event = lossEvent(loss, [this.#clock.seconds, this.#clock.nanos]);
+    let told = 0;
     for (const span of this.#roots) {
+      if (told++ === MAX_TOLD_OF_LOSS) break;
       this.#touch(span);
       span.pushEvent(event);
     }

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { type ExecutionOptions, OpenTelemetryRelay, type ReadableSpan } from "@spanduct/opentelemetry";
 import type { TracingEvent } from "@spanduct/protocol";
-import { parseEvent, printEvent, printState } from "@spanduct/protocol/json";
+import { parseEvent, printState } from "@spanduct/protocol/json";
 import { type CallSite, MetadataArena } from "@spanduct/receiver";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -83,26 +83,27 @@ export function restartContract(line: SdkLine): void {
       );
     });
 
-    it.each(["fib-5.jsonl", "nested.jsonl", "record.jsonl"])("recorded run %s goes on in a new process", (name) => {
+    it.each(STREAM_NAMES)("recorded run %s, persisted after any event, goes on in a new process", (name) => {
       const events = streamEvents(name);
       const whole = uninterrupted(events, options);
-      for (const k of [2, events.length >> 1, events.length - 2]) {
+      const before: SpanData[][] = [];
+      const tasks: RestartTask[] = [];
+      for (let k = 0; k <= events.length; k++) {
         const host = new Host(line);
-        const state = host.commit(events.slice(0, k), FRESH, options);
-        const task: RestartTask = {
-          metadata: printState(state.metadata),
-          spans: printState(state.spans),
-          events: events.slice(k).map(printEvent),
-          options,
-        };
-        const child = spawnSync(process.execPath, [line.restartChild], { input: serialize(task) });
-        expect(child.stderr.toString()).toBe("");
-        const { spans, errors } = deserialize(child.stdout) as RestartResult;
+        const { metadata, spans } = host.commit(events.slice(0, k), FRESH, options);
+        before.push(host.spans.map(spanData));
+        tasks.push({ metadata: printState(metadata), spans: printState(spans), events: events.slice(k), options });
+      }
+      const child = spawnSync(process.execPath, [line.restartChild], { input: serialize(tasks), maxBuffer: 1 << 28 });
+      expect(child.stderr.toString()).toBe("");
+      const results = deserialize(child.stdout) as RestartResult[];
+      expect(results).toHaveLength(tasks.length);
+      results.forEach(({ spans, errors }, k) => {
         expect(errors).toEqual([]);
-        const found = [...host.spans.map(spanData), ...spans];
+        const found = [...(before[k] as SpanData[]), ...spans];
         expect(Object.fromEntries(found.map((span) => [`${span.traceId}/${span.spanId}`, span]))).toEqual(whole);
         expect(found).toHaveLength(Object.keys(whole).length);
-      }
+      });
     });
 
     it("what is saved is plain JSON, also of times and numbers that JSON has no word for", () => {
