@@ -23,8 +23,14 @@ const CORE = 'export { TracingEventSender, batches } from "./packages/sender/dis
 export const BUDGETS: readonly Budget[] = [
   {
     name: "@spanduct/sender core",
-    source: CORE,
+    source: 'export { TracingEventSender } from "./packages/sender/dist/index.js";',
     maxGzipBytes: 3072,
+  },
+  {
+    name: "@spanduct/sender core with protobuf batches",
+    source: CORE,
+    // Not a target: what it is, so that it does not grow unseen.
+    maxGzipBytes: 4608,
   },
   {
     name: "@spanduct/sender/otel beyond the core",
