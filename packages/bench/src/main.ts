@@ -32,7 +32,8 @@ process.exitCode = check && missed > 0 ? 1 : 0;
 
 function line(result: Result, ok: boolean): string {
   const { name, unit, ours, peer, ratio, spread, target, targetOf } = result;
-  const verdict = target === undefined ? "" : ` target ≤ ${target}${targetOf === "ours" ? ` ${unit}` : ""}: ${ok ? "met" : "MISSED"}`;
+  const verdict =
+    target === undefined ? "" : ` target ≤ ${target}${targetOf === "ours" ? ` ${unit}` : ""}: ${ok ? "met" : "MISSED"}`;
   if (Number.isNaN(peer)) return `${name}\n    ${ours.toFixed(1)} ${unit}${verdict}`;
   const range = `${spread[0].toFixed(3)}–${spread[1].toFixed(3)}`;
   return `${name}\n    ${ours.toFixed(0)} | ${peer.toFixed(0)} ${unit}, ratio ${ratio.toFixed(3)} (${range})${verdict}`;

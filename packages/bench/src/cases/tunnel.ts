@@ -54,6 +54,15 @@ export function tunnel(): Result[] {
       target: 0.75,
       targetOf: "ratio",
     },
-    { name: "wire: protobuf batch, with times", unit: "bytes/span", ours: size, peer: Number.NaN, ratio: Number.NaN, spread: [0, 0], target: 110, targetOf: "ours" },
+    {
+      name: "wire: protobuf batch, with times",
+      unit: "bytes/span",
+      ours: size,
+      peer: Number.NaN,
+      ratio: Number.NaN,
+      spread: [0, 0],
+      target: 110,
+      targetOf: "ours",
+    },
   ];
 }

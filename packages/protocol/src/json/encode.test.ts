@@ -6,9 +6,9 @@ import { batch } from "../../../../test/support/arbitrary-events.ts";
 import { replay } from "../../../../test/support/sink-calls.ts";
 import type { TracingEvent } from "../event.ts";
 import { recordEvents } from "../recorder.ts";
+import { UNLIMITED } from "../unlimited.ts";
 import { JsonDecoder, parseEvent } from "./decode.ts";
 import { JsonEncoder, printEvent } from "./encode.ts";
-import { UNLIMITED } from "../unlimited.ts";
 
 const STREAMS = resolve(import.meta.dirname, "../../../../test/vectors/streams");
 const decoder = new TextDecoder("utf-8", { fatal: true });

@@ -3,9 +3,9 @@ import { dispatchEvent } from "../dispatch.ts";
 import type { CallSiteData, Id, TracingEvent } from "../event.ts";
 
 import type { BatchHeader, EventTime } from "../sink.ts";
+import { UNLIMITED } from "../unlimited.ts";
 import { readUtf8 } from "../utf8.ts";
 import type { ValueColumns } from "../values.ts";
-import { UNLIMITED } from "../unlimited.ts";
 import { JsonWriter } from "./writer.ts";
 
 const NANOS = 1_000_000_000;

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../errors.ts";
-import { JsonScanner } from "./scanner.ts";
 import { UNLIMITED } from "../unlimited.ts";
+import { JsonScanner } from "./scanner.ts";
 
 const encoder = new TextEncoder();
 
