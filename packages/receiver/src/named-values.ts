@@ -19,14 +19,14 @@ export class NamedValues extends TracedValues {
     const { keys, kinds, raws, size } = values;
     this.clear();
     if (callSite?.distinct === true && values.fields.length === 0) {
-      const { fields } = callSite.data;
+      const { names } = callSite;
       // What a decoder gives: indices, each once, of names that differ.
       let bytes = 0;
       let i = 0;
       for (; i < size; i++) {
         const key = keys[i] as number | string;
         if (typeof key !== "number") break;
-        const name = fields[key];
+        const name = names[key];
         if (name === undefined) return key;
         const kind = kinds[i] as ValueKind;
         const raw = raws[i] as RawValue;
@@ -45,7 +45,7 @@ export class NamedValues extends TracedValues {
 
   #fillMixed(values: ValueColumns, callSite: CallSite | undefined): number {
     const { keys, kinds, raws, size } = values;
-    const fields = values.fields.length > 0 ? values.fields : (callSite?.data.fields ?? values.fields);
+    const fields = values.fields.length > 0 ? values.fields : (callSite?.names ?? values.fields);
     for (let i = 0; i < size; i++) {
       const key = keys[i] as number | string;
       const name = typeof key === "number" ? fields[key] : key;
