@@ -85,6 +85,12 @@ export class GuestClock {
     if (this.#logical) this.#set(0);
   }
 
+  /** The time of an event. */
+  at(time: EventTime): HrTime {
+    this.read(time);
+    return [this.seconds, this.nanos];
+  }
+
   /** Put the time of an event into `seconds` and `nanos`. */
   read(time: EventTime): void {
     if (time !== undefined && this.#timed) {

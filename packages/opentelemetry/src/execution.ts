@@ -1,10 +1,10 @@
-import { type Context, type HrTime, isSpanContextValid, type SpanContext, TraceFlags, trace } from "@opentelemetry/api";
+import { type Context, type HrTime, isSpanContextValid, type Link, type SpanContext, TraceFlags, trace } from "@opentelemetry/api";
 import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup } from "./attempt-options.ts";
 import { errorOf } from "./attribute-value.ts";
 import { AttributeWriter } from "./attribute-writer.ts";
-import type { CallSitePlans } from "./call-site.ts";
+import type { CallSitePlan, CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
 import { Delivery, type Outgoing } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
@@ -46,6 +46,16 @@ export interface ExecutionSetup extends AttemptSetup {
  */
 export class Execution implements Relay<GuestSpan> {
   readonly #setup: ExecutionSetup;
+  // What every span and event needs of it, close at hand.
+  readonly #spans: SpanSetup;
+  readonly #plans: CallSitePlans;
+  readonly #ids: AttemptIds;
+  readonly #sampler: Sampler | undefined;
+  readonly #context: Context;
+  readonly #links: Link[];
+  readonly #isTransactional: boolean;
+  readonly #toSpans: boolean;
+  readonly #toLogs: boolean;
   readonly #clock: GuestClock;
   readonly #delivery: Delivery;
   readonly #side: SideOutlet;
@@ -67,6 +77,15 @@ export class Execution implements Relay<GuestSpan> {
 
   constructor(setup: ExecutionSetup) {
     this.#setup = setup;
+    this.#spans = setup.spans;
+    this.#plans = setup.plans;
+    this.#ids = setup.ids;
+    this.#sampler = setup.sampler;
+    this.#context = setup.context;
+    this.#links = [...setup.links];
+    this.#isTransactional = setup.isTransactional;
+    this.#toSpans = setup.toSpans;
+    this.#toLogs = setup.toLogs;
     this.#clock = new GuestClock(setup.spans.clock);
     this.#held = new Held(setup.maxHeld);
     this.#delivery = new Delivery(setup.processors);
@@ -101,35 +120,19 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   newSpan(callSite: CallSite, id: Id, values: TracedValues, { span: parent }: Parent<GuestSpan>, time: EventTime): GuestSpan {
-    const { spans, plans, ids, sampler, links } = this.#setup;
-    const plan = plans.get(callSite);
-    this.#clock.read(time);
-    ids.next(id);
+    const plan = this.#plans.get(callSite);
     const above = parent === undefined ? this.#hostSpan : parent.spanContext();
-    const identity: SpanContext = {
-      traceId: above === undefined ? ids.traceId() : above.traceId,
-      spanId: ids.spanId(),
-      traceFlags: TraceFlags.NONE,
-    };
-    if (above?.traceState !== undefined) identity.traceState = above.traceState;
-    const start: HrTime = [this.#clock.seconds, this.#clock.nanos];
-    const span = new GuestSpan(spans, plan.scope, plan, identity, above, plan.givenName, start);
+    const start = this.#clock.at(time);
+    const span = new GuestSpan(this.#spans, plan.scope, plan, this.#identify(id, above), above, plan.givenName, start);
     span.attempt = this.#attempt;
     span.isRoot = parent === undefined;
-
-    if (this.#isSuppressed || (sampler === undefined && !isSampledUnder(above))) {
+    if (this.#isSuppressed || (this.#sampler === undefined && !isSampledUnder(above))) {
       span.stopRecording();
     } else {
       span.begin(this.#spanWriter, values);
-      if (span.isRoot) for (const link of links) span.addLink(link);
-      const context = this.#contextOf(parent);
-      if (sampler === undefined) identity.traceFlags = TraceFlags.SAMPLED;
-      else this.#sample(sampler, span, context, above);
-      if (span.recording) this.#start(span, context);
+      this.#begin(span, parent, above);
     }
-    if (span.recording) this.#recordsSome = true;
-    else if (span.isRoot) this.#droppedRoot = true;
-    if (span.recording && span.isRoot) this.#roots.add(span);
+    this.#count(span);
     // Throws nothing, or the receiver would think that there is no span: the next call reports.
     return span;
   }
@@ -173,10 +176,9 @@ export class Execution implements Relay<GuestSpan> {
     if (span.recording && !span.ended && !this.#isPutBack(span)) {
       this.#touch(span);
       this.#roots.delete(span);
-      this.#clock.read(time);
-      span.close(this.#clock.seconds, this.#clock.nanos);
+      span.close(this.#clock.at(time));
       if (this.#phase === "rolled back") this.#endRolledBack(span);
-      else if (this.#setup.isTransactional || span.attempt !== this.#attempt) this.#held.push({ kind: "end", span });
+      else if (this.#isTransactional || span.attempt !== this.#attempt) this.#held.push({ kind: "end", span });
       else this.#delivery.end(span);
     }
     this.#delivery.throwFailure();
@@ -184,31 +186,21 @@ export class Execution implements Relay<GuestSpan> {
 
   event(callSite: CallSite, values: TracedValues, { span }: Parent<GuestSpan>, time: EventTime): void {
     if (this.#isSuppressed) return;
-    const { plans, toSpans, toLogs } = this.#setup;
-    const plan = plans.get(callSite);
-    this.#clock.read(time);
-    const at: HrTime = [this.#clock.seconds, this.#clock.nanos];
+    const plan = this.#plans.get(callSite);
+    const at = this.#clock.at(time);
     if (span?.recording === true) {
       this.#touch(span);
-      const event = toSpans || plan.isError ? spanEvent(this.#eventWriter, plan, values, at) : undefined;
-      if (event !== undefined && plan.isError) {
-        span.fail(event.name === plan.givenName ? plan.name : event.name, errorOf(values));
-      }
-      if (event !== undefined && toSpans) span.pushEvent(event);
+      if (plan.isError) this.#errorEvent(span, plan, values, at);
+      else if (this.#toSpans) span.pushEvent(spanEvent(this.#eventWriter, plan, values, at));
     }
-    if (toLogs || (span === undefined && this.#side.hasLogs)) {
-      this.#side.log(callSite, plan, values, at, span?.contextUnder(this.#setup.context));
-    } else if (span === undefined) {
-      this.#side.hostEvent(spanEvent(this.#eventWriter, plan, values, at));
-    }
+    if (this.#toLogs || span === undefined) this.#sideEvent(callSite, plan, values, span, at);
     this.#delivery.throwFailure();
   }
 
   /** An event `spanduct.loss` on open roots; where there is none, a log record or an event of the host's span. */
   loss(loss: Loss): void {
     if (this.#isSuppressed) return;
-    this.#clock.read(undefined);
-    const event = lossEvent(loss, [this.#clock.seconds, this.#clock.nanos]);
+    const event = lossEvent(loss, this.#clock.at(undefined));
     let told = 0;
     for (const span of this.#roots) {
       if (told++ === MAX_TOLD_OF_LOSS) break;
@@ -240,12 +232,7 @@ export class Execution implements Relay<GuestSpan> {
         span.revision = revision;
       }
     }
-    if (span?.recording === true) {
-      this.#recordsSome = true;
-      if (span.isRoot) this.#roots.add(span);
-    } else if (span?.isRoot === true) {
-      this.#droppedRoot = true;
-    }
+    if (span !== undefined) this.#count(span);
     return span;
   }
 
@@ -289,6 +276,51 @@ export class Execution implements Relay<GuestSpan> {
     this.#delivery.throwFailure();
   }
 
+  #errorEvent(span: GuestSpan, plan: CallSitePlan, values: TracedValues, at: HrTime): void {
+    const event = spanEvent(this.#eventWriter, plan, values, at);
+    span.fail(event.name === plan.givenName ? plan.name : event.name, errorOf(values));
+    if (this.#toSpans) span.pushEvent(event);
+  }
+
+  /** An event that is more than one of a guest's span. */
+  #sideEvent(callSite: CallSite, plan: CallSitePlan, values: TracedValues, span: GuestSpan | undefined, at: HrTime): void {
+    if (this.#toLogs || this.#side.hasLogs) {
+      this.#side.log(callSite, plan, values, at, span?.contextUnder(this.#context));
+    } else {
+      this.#side.hostEvent(spanEvent(this.#eventWriter, plan, values, at));
+    }
+  }
+
+  /** Who the next span is. It is sampled only when that is said later. */
+  #identify(id: Id, above: SpanContext | undefined): SpanContext {
+    const ids = this.#ids;
+    ids.next(id);
+    const traceId = above === undefined ? ids.traceId() : above.traceId;
+    const identity: SpanContext = { traceId, spanId: ids.spanId(), traceFlags: TraceFlags.NONE };
+    if (above?.traceState !== undefined) identity.traceState = above.traceState;
+    return identity;
+  }
+
+  #begin(span: GuestSpan, parent: GuestSpan | undefined, above: SpanContext | undefined): void {
+    const context = parent === undefined ? this.#context : parent.contextUnder(this.#context);
+    if (parent === undefined && this.#links.length > 0) span.addLinks(this.#links);
+    if (this.#sampler === undefined) span.spanContext().traceFlags = TraceFlags.SAMPLED;
+    else this.#sample(this.#sampler, span, context, above);
+    if (!span.recording) return;
+    if (this.#isTransactional) this.#holdStart(span, context);
+    else this.#delivery.start(span, context);
+  }
+
+  /** Note what `maxLevel` and `loss` need to know. */
+  #count(span: GuestSpan): void {
+    if (span.recording) {
+      this.#recordsSome = true;
+      if (span.isRoot) this.#roots.add(span);
+    } else if (span.isRoot) {
+      this.#droppedRoot = true;
+    }
+  }
+
   #sample(sampler: Sampler, span: GuestSpan, context: Context, above: SpanContext | undefined): void {
     const identity = span.spanContext();
     let result: SamplingResult;
@@ -304,8 +336,7 @@ export class Execution implements Relay<GuestSpan> {
     if (result.attributes !== undefined) span.setAttributes(result.attributes);
   }
 
-  #start(span: GuestSpan, context: Context): void {
-    if (!this.#setup.isTransactional) return this.#delivery.start(span, context);
+  #holdStart(span: GuestSpan, context: Context): void {
     const { full } = this.#held;
     if (full === undefined) return this.#held.push({ kind: "start", span, context });
     span.stopRecording();
@@ -326,11 +357,6 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#setup.discards) return;
     span.markRolledBack();
     this.#delivery.end(span);
-  }
-
-  #contextOf(span: GuestSpan | undefined): Context {
-    const { context } = this.#setup;
-    return span === undefined ? context : span.contextUnder(context);
   }
 }
 

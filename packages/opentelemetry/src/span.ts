@@ -223,28 +223,24 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal Start with what the call site and the values say. */
   begin(writer: AttributeWriter, values: ValueColumns): void {
-    this.#plan.spanAttributes.write(writer, values, this.#takeValue());
+    const plan = this.#plan;
+    plan.spanAttributes.write(writer, values, plan.hasSpecialFields ? this.#takeValue() : undefined);
     this.#take(writer);
   }
 
   /** @internal */
   record(writer: AttributeWriter, values: ValueColumns): void {
     writer.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
-    this.#plan.spanAttributes.add(writer, values, this.#takeValue());
+    const plan = this.#plan;
+    plan.spanAttributes.add(writer, values, plan.hasSpecialFields ? this.#takeValue() : undefined);
     this.#take(writer);
   }
 
   /** @internal */
   pushEvent(event: TimedEvent): void {
-    const { eventCountLimit } = this.#setup.limits;
-    if (this.events.length >= eventCountLimit) {
-      this.droppedEventsCount++;
-      if (eventCountLimit <= 0) return;
-      this.events.shift();
-    }
     // An array grows in steps of 16, and most spans have few events.
-    if (this.events.length === 0) this.events = [event];
-    else this.events.push(event);
+    if (this.events.length === 0 && this.#setup.limits.eventCountLimit > 0) this.events = [event];
+    else this.#pushMore(event);
   }
 
   /** @internal An error happened in it: error status unless a status is set, and `error.type`. */
@@ -264,20 +260,24 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   }
 
   /** @internal Set the end, not before the start, and the attributes that come with it. `ended` is for `markEnded` to say. */
-  close(seconds: number, nanos: number): void {
-    const [startSeconds, startNanos] = this.startTime;
-    const isEarly = seconds < startSeconds || (seconds === startSeconds && nanos < startNanos);
+  close(end: HrTime): void {
+    const start = this.startTime;
+    const isEarly = end[0] < start[0] || (end[0] === start[0] && end[1] < start[1]);
+    if (isEarly) {
+      end[0] = start[0];
+      end[1] = start[1];
+    }
     this.#closed = true;
-    this.endTime = isEarly ? [startSeconds, startNanos] : [seconds, nanos];
+    this.endTime = end;
     const timings = this.#timings;
-    timings.finish(this.endTime[0], this.endTime[1]);
-    if (this.#attributeCount + 2 <= this.#setup.limits.attributeCountLimit) {
-      this.attributes["busy_ns"] = timings.busyNanos;
-      this.attributes["idle_ns"] = timings.idleNanos;
-    } else {
+    timings.finish(end[0], end[1]);
+    if (this.#attributeCount + 2 > this.#setup.limits.attributeCountLimit) {
       this.setAttribute("busy_ns", timings.busyNanos);
       this.setAttribute("idle_ns", timings.idleNanos);
+      return;
     }
+    this.attributes["busy_ns"] = timings.busyNanos;
+    this.attributes["idle_ns"] = timings.idleNanos;
   }
 
   /** @internal Nothing changes it from here on. */
@@ -352,8 +352,18 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     return this.#recording;
   }
 
-  #takeValue(): TakeValue | undefined {
-    return this.#plan.hasSpecialFields ? (name, kind, raw) => applySpecialField(this, name, kind, raw) : undefined;
+  #takeValue(): TakeValue {
+    return (name, kind, raw) => applySpecialField(this, name, kind, raw);
+  }
+
+  #pushMore(event: TimedEvent): void {
+    const { eventCountLimit } = this.#setup.limits;
+    if (this.events.length >= eventCountLimit) {
+      this.droppedEventsCount++;
+      if (eventCountLimit <= 0) return;
+      this.events.shift();
+    }
+    this.events.push(event);
   }
 
   /** For the host's code, which may come in the middle of the relay's own writing. */
