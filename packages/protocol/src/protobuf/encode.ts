@@ -29,8 +29,12 @@ class Writer {
   pos = 0;
 }
 
+/** Like the other small functions here split so that engines put the likely part where it is called. */
 function room(w: Writer, needed: number): void {
-  if (w.pos + needed <= w.bytes.length) return;
+  if (w.pos + needed > w.bytes.length) grow(w, needed);
+}
+
+function grow(w: Writer, needed: number): void {
   const grown = new Uint8Array(Math.max(w.pos + needed, w.bytes.length * 2));
   grown.set(w.bytes);
   w.bytes = grown;
@@ -43,6 +47,11 @@ function byte(w: Writer, value: number): void {
 
 /** @param value not negative, of 64 bits; a `number` is a safe integer */
 function varint(w: Writer, value: Id): void {
+  if (value < 0x80) byte(w, value as number);
+  else longVarint(w, value);
+}
+
+function longVarint(w: Writer, value: Id): void {
   if (value > 0x7fff_ffff) {
     const wide = BigInt(value);
     byte(w, Number(wide & 0x7fn) | 0x80);
@@ -102,10 +111,11 @@ function open(w: Writer, tag: number): number {
 /** Fill in the length that `open` left; a message of 128 bytes or more moves up to make place for it. */
 function close(w: Writer, start: number): void {
   const length = w.pos - start - 1;
-  if (length < 0x80) {
-    w.bytes[start] = length;
-    return;
-  }
+  if (length < 0x80) w.bytes[start] = length;
+  else closeLong(w, start, length);
+}
+
+function closeLong(w: Writer, start: number, length: number): void {
   room(w, SLACK);
   w.bytes.copyWithin(start + varintLength(length), start + 1, w.pos);
   w.pos = start;
