@@ -315,7 +315,46 @@ export class ProtobufDecoder implements BatchDecoder {
     this.#within(end);
   }
 
+  /**
+   * The value that ends at `end`. As writers make nearly all of them it is the index of a field, in ascending order and below 128,
+   * then an integer, a float or a string; where it turns out to be anything else, the reading begins again.
+   */
   #value(end: number, values: TracedValues): void {
+    const bytes = this.#bytes;
+    const start = this.#pos;
+    let pos = start;
+    let field = 0;
+    if (bytes[pos] === 0x08) {
+      field = bytes[pos + 1] as number;
+      pos += 2;
+    }
+    if (pos < end && field < 0x80 && field > this.#highestField) {
+      const tag = bytes[pos];
+      this.#pos = pos + 1;
+      let kind: ValueKind | 0 = 0;
+      let raw: number | bigint | string = 0;
+      if (tag === 0x20) {
+        kind = ValueKind.int;
+        raw = this.#s64();
+      } else if (tag === 0x3a) {
+        kind = ValueKind.string;
+        raw = this.#string(end);
+      } else if (tag === 0x31 && pos + 9 === end) {
+        kind = ValueKind.float;
+        raw = this.#view.getFloat64(pos + 1, true);
+        this.#pos = end;
+      }
+      if (kind !== 0 && this.#pos === end) {
+        this.#highestField = field;
+        values.push(field, kind, raw);
+        return;
+      }
+    }
+    this.#pos = start;
+    this.#anyValue(end, values);
+  }
+
+  #anyValue(end: number, values: TracedValues): void {
     const start = this.#pos;
     let field = 0;
     let name: string | undefined;
