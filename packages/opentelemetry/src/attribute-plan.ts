@@ -13,6 +13,8 @@ export class AttributePlan {
   readonly #full: CountedAttributes | undefined;
   readonly #fields: readonly string[];
   readonly #message: string | undefined;
+  /** Where the message is among the fields, or -1. */
+  readonly #messageAt: number;
 
   /**
    * @param fixed names differ
@@ -33,6 +35,7 @@ export class AttributePlan {
     // Not the call site's own, which is frozen: engines read frozen arrays several times slower.
     this.#fields = [...fields];
     this.#message = message;
+    this.#messageAt = message === undefined ? -1 : fields.indexOf(message);
 
     const { attributes, count, dropped } = this.#fixed;
     const names = fields.filter((name) => name !== message);
@@ -54,15 +57,16 @@ export class AttributePlan {
     if (this.#full === undefined || values.size !== fields.length) return this.#writeAny(writer, values, take);
     writer.begin(this.#full);
     const { attributes } = writer;
-    const { size, kinds, raws } = values;
+    const { keys, kinds, raws } = values;
+    const messageAt = this.#messageAt;
     let message: string | number | boolean | undefined;
-    for (let i = 0; i < size; i++) {
+    for (let i = 0; i < fields.length; i++) {
       const name = fields[i] as string;
       // Values that are not just the fields in their order, or an error, which makes more attributes than there is room for.
-      if (valueName(values, i) !== name || kinds[i] === ValueKind.error) return this.#writeAny(writer, values, take);
+      if (keys[i] !== name || kinds[i] === ValueKind.error) return this.#writeAny(writer, values, take);
       const value = scalar(raws[i] as RawValue);
-      if (name === this.#message) message = value;
-      else attributes[name] = typeof value === "string" ? writer.cut(value) : value;
+      if (i === messageAt) message = value;
+      else attributes[name] = typeof value === "string" ? writer.cutText(value) : value;
     }
     return message;
   }

@@ -52,10 +52,14 @@ export class AttributeWriter {
 
   /** `value` with strings, also those in arrays, of at most the limit's length. */
   cut(value: AttributeValue): AttributeValue {
-    const limit = this.#lengthLimit;
-    if (typeof value === "string") return value.length > limit ? value.substring(0, limit) : value;
+    if (typeof value === "string") return this.cutText(value);
     if (typeof value !== "object" || typeof value[0] !== "string") return value;
-    return (value as string[]).map((text) => (text.length > limit ? text.substring(0, limit) : text));
+    return (value as string[]).map((text) => this.cutText(text));
+  }
+
+  /** `text` of at most the limit's length. */
+  cutText(text: string): string {
+    return text.length > this.#lengthLimit ? text.substring(0, this.#lengthLimit) : text;
   }
 }
 

@@ -1,4 +1,12 @@
-import { type Context, type HrTime, isSpanContextValid, type Link, type SpanContext, TraceFlags, trace } from "@opentelemetry/api";
+import {
+  type Context,
+  type HrTime,
+  isSpanContextValid,
+  type Link,
+  type SpanContext,
+  TraceFlags,
+  trace,
+} from "@opentelemetry/api";
 import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup } from "./attempt-options.ts";

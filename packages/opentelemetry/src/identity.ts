@@ -5,6 +5,9 @@ const TWO_TO_32 = 4_294_967_296;
 /** Numbers from here on have no place of their own in the permuted half: 2^63-1, see `AttemptIds`. */
 const LAST_NUMBER_HIGH = 0x7fff_ffff;
 
+/** Numbers below this are small enough for the shortest way. */
+const LAST_SMALL = 0x7fff_ffff;
+
 /** Which permutation: each is keyed on its own. */
 const SPAN = 1;
 const TRACE = 2;
@@ -110,6 +113,16 @@ export class AttemptIds {
 
   /** Go on to the next span. @param id the guest's number of it */
   next(id: Id): void {
+    if (typeof id === "number" && id > this.#highest && id < LAST_SMALL) {
+      this.#highest = id;
+      this.#high = 0;
+      this.#low = id + 1;
+    } else {
+      this.#nextWide(id);
+    }
+  }
+
+  #nextWide(id: Id): void {
     const number = Number(id);
     // Beyond 2^53 the highest so far may be a little too high: numbers close to it go with the others.
     if (number > this.#highest && this.#place(id)) {

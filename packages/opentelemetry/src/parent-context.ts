@@ -5,12 +5,12 @@ import { type Context, createContextKey, type Span, type SpanContext, trace } fr
  * context costs as much as a small span. The span is not asked for earlier either.
  */
 export class ParentContext implements Context {
-  readonly #base: Context;
+  readonly base: Context;
   readonly #span: () => Span;
   #made: Context | undefined;
 
   constructor(base: Context, span: () => Span) {
-    this.#base = base;
+    this.base = base;
     this.#span = span;
   }
 
@@ -27,7 +27,7 @@ export class ParentContext implements Context {
   }
 
   get #context(): Context {
-    this.#made ??= trace.setSpan(this.#base, this.#span());
+    this.#made ??= trace.setSpan(this.base, this.#span());
     return this.#made;
   }
 }

@@ -27,6 +27,9 @@ import { type TimingState, Timings } from "./timings.ts";
 /** The end of a span that has none. */
 const OPEN: HrTime = [0, 0];
 
+/** The status of a span until another is said. */
+const UNSET: SpanStatus = Object.freeze({ code: SpanStatusCode.UNSET });
+
 /** What all spans of one relay share. */
 export interface SpanSetup {
   readonly limits: Required<SpanLimits>;
@@ -55,7 +58,7 @@ export interface SpanState {
 export class GuestSpan implements Span, ReadableSpan, Steered {
   name: string;
   kind: SpanKind = SpanKind.INTERNAL;
-  status: SpanStatus = { code: SpanStatusCode.UNSET };
+  status: SpanStatus = UNSET;
   attributes: AttributeMap = NO_ATTRIBUTES.attributes;
   droppedAttributesCount = 0;
   readonly startTime: HrTime;
@@ -71,14 +74,12 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   readonly #setup: SpanSetup;
   readonly #plan: CallSitePlan;
   readonly #identity: SpanContext;
-  readonly #timings: Timings;
+  /** Of a span that was entered. */
+  #timings: Timings | undefined;
   #attributeCount = 0;
   #recording = true;
-  /** The guest has closed it; what it was goes out now or later. */
-  #closed = false;
   #ended = false;
   #asParent: ParentContext | undefined;
-  #asParentUnder: Context | undefined;
   /** @internal The attempt that opened it or took it over: a mark of the relay's own. */
   attempt: object | undefined;
   /** @internal Whether it has no parent among the guest's spans. */
@@ -107,7 +108,6 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.#setup = setup;
     this.#plan = plan;
     this.#identity = identity;
-    this.#timings = new Timings(startTime[0], startTime[1]);
   }
 
   // ReadableSpan
@@ -118,7 +118,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** `[-1, -1]` as long as the span is open. */
   get duration(): HrTime {
-    if (!this.#closed) return [-1, -1];
+    if (this.endTime === OPEN) return [-1, -1];
     const seconds = this.endTime[0] - this.startTime[0];
     const nanos = this.endTime[1] - this.startTime[1];
     return nanos < 0 ? [seconds - 1, nanos + 1_000_000_000] : [seconds, nanos];
@@ -251,12 +251,13 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal */
   enter(seconds: number, nanos: number): void {
+    this.#timings ??= new Timings(this.startTime[0], this.startTime[1]);
     this.#timings.enter(seconds, nanos);
   }
 
   /** @internal */
   exit(seconds: number, nanos: number): void {
-    this.#timings.exit(seconds, nanos);
+    this.#timings?.exit(seconds, nanos);
   }
 
   /** @internal Set the end, not before the start, and the attributes that come with it. `ended` is for `markEnded` to say. */
@@ -267,17 +268,18 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
       end[0] = start[0];
       end[1] = start[1];
     }
-    this.#closed = true;
     this.endTime = end;
     const timings = this.#timings;
-    timings.finish(end[0], end[1]);
+    timings?.finish(end[0], end[1]);
+    const busy = timings === undefined ? 0 : timings.busyNanos;
+    const idle = timings === undefined ? (end[0] - start[0]) * 1e9 + (end[1] - start[1]) : timings.idleNanos;
     if (this.#attributeCount + 2 > this.#setup.limits.attributeCountLimit) {
-      this.setAttribute("busy_ns", timings.busyNanos);
-      this.setAttribute("idle_ns", timings.idleNanos);
+      this.setAttribute("busy_ns", busy);
+      this.setAttribute("idle_ns", idle);
       return;
     }
-    this.attributes["busy_ns"] = timings.busyNanos;
-    this.attributes["idle_ns"] = timings.idleNanos;
+    this.attributes["busy_ns"] = busy;
+    this.attributes["idle_ns"] = idle;
   }
 
   /** @internal Nothing changes it from here on. */
@@ -307,10 +309,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal The context of its children, `base` being that of the roots. */
   contextUnder(base: Context): Context {
-    if (this.#asParent === undefined || this.#asParentUnder !== base) {
-      this.#asParent = new ParentContext(base, () => this);
-      this.#asParentUnder = base;
-    }
+    if (this.#asParent?.base !== base) this.#asParent = new ParentContext(base, () => this);
     return this.#asParent;
   }
 
@@ -326,7 +325,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
       droppedAttributesCount: this.droppedAttributesCount,
       droppedEventsCount: this.droppedEventsCount,
       droppedLinksCount: this.droppedLinksCount,
-      timings: this.#timings.state,
+      timings: (this.#timings ?? new Timings(this.startTime[0], this.startTime[1])).state,
     };
   }
 
@@ -342,9 +341,9 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.links = state.links as Link[];
     this.droppedEventsCount = state.droppedEventsCount;
     this.droppedLinksCount = state.droppedLinksCount;
+    this.#timings ??= new Timings(this.startTime[0], this.startTime[1]);
     this.#timings.state = state.timings;
     this.endTime = OPEN;
-    this.#closed = false;
   }
 
   /** @internal Whether it is recorded, open or not. */
