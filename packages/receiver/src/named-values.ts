@@ -9,6 +9,8 @@ export class NamedValues extends TracedValues {
   bytes = 0;
   /** Whether the call site is known to declare every name. */
   allDeclared = false;
+  declare kinds: ValueKind[];
+  declare raws: RawValue[];
 
   /**
    * Take over `values`. Numeric keys index `values.fields` where the writer knew them, else the call site's.
@@ -16,31 +18,60 @@ export class NamedValues extends TracedValues {
    * @returns the first index that is out of range, or -1
    */
   fill(values: ValueColumns, callSite: CallSite | undefined): number {
-    const { keys, kinds, raws, size } = values;
     this.clear();
-    if (callSite?.distinct === true && values.fields.length === 0) {
-      const { names } = callSite;
-      // What a decoder gives: indices, each once, of names that differ.
-      let bytes = 0;
-      let i = 0;
-      for (; i < size; i++) {
-        const key = keys[i] as number | string;
-        if (typeof key !== "number") break;
-        const name = names[key];
-        if (name === undefined) return key;
-        const kind = kinds[i] as ValueKind;
-        const raw = raws[i] as RawValue;
-        this.push(name, kind, raw);
-        bytes += valueBytes(name, kind, raw);
+    if (callSite?.distinct !== true || values.fields.length > 0) return this.#fillMixed(values, callSite);
+    // What a decoder gives: indices, each once, of names that differ.
+    const { names } = callSite;
+    const { size } = values;
+    let bytes = 0;
+    for (let i = 0; i < size; i++) {
+      const key = values.keys[i] as number | string;
+      if (typeof key !== "number") {
+        this.clear();
+        return this.#fillMixed(values, callSite);
       }
-      if (i === size) {
-        this.bytes = bytes;
-        this.allDeclared = true;
-        return -1;
-      }
-      this.clear();
+      const name = names[key];
+      if (name === undefined) return key;
+      const kind = values.kinds[i] as ValueKind;
+      const raw = values.raws[i] as RawValue;
+      this.keys[i] = name;
+      this.kinds[i] = kind;
+      this.raws[i] = raw;
+      bytes += valueBytes(name, kind, raw);
     }
-    return this.#fillMixed(values, callSite);
+    this.size = size;
+    this.bytes = bytes;
+    this.allDeclared = true;
+    return -1;
+  }
+
+  /**
+   * As `fill`, but the values stay in the columns in which they came, for as long as those are lent. For an object that is never
+   * filled.
+   *
+   * @returns whether there are any, and as a decoder gives them, see `fill`; else nothing was done
+   */
+  lend({ fields, keys, kinds, raws, size }: ValueColumns, { distinct, names }: CallSite): boolean {
+    this.clear();
+    if (!distinct || fields.length > 0 || size === 0) return false;
+    for (let i = 0; i < size; i++) {
+      const key = keys[i] as number | string;
+      if (typeof key !== "number") return false;
+      const name = names[key];
+      if (name === undefined) return false;
+      this.keys[i] = name;
+    }
+    this.kinds = kinds as ValueKind[];
+    this.raws = raws as RawValue[];
+    this.size = size;
+    return true;
+  }
+
+  /** Keep nothing of what was lent. */
+  giveBack(): void {
+    this.clear();
+    this.kinds = [];
+    this.raws = [];
   }
 
   #fillMixed(values: ValueColumns, callSite: CallSite | undefined): number {

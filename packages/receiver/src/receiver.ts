@@ -107,6 +107,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   /** Values of the event at hand, by name. */
   readonly #named: NamedValues = new NamedValues();
+  readonly #lent: NamedValues = new NamedValues();
   readonly #declared: TracedValues = new TracedValues();
   readonly #parent: { span: Span | undefined; explicit: boolean } = { span: undefined, explicit: false };
 
@@ -227,6 +228,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
         if (!(error instanceof ReceiveError)) throw error;
         this.#report(error);
       }
+      this.#lent.giveBack();
     }
     return this.control();
   }
@@ -324,30 +326,37 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   newSpan(id: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
     if (this.#isClosed() || this.#tooMany(values)) return;
     const known = this.#spans.get(id);
-    const isLocal = known?.local !== undefined;
+    if (known !== undefined) return this.#openAgain(known, parentId, metadataId, values, time);
     const callSite = this.#callSites.get(metadataId);
-    // A span that is there already is not made again, so nothing is asked about it.
+    if (callSite === undefined) return this.#unknownMetadata(metadataId);
+    if (parentId !== undefined && this.#spans.get(parentId) === undefined) return this.#unknownSpan(parentId);
+    if (this.#spans.size >= this.#limits.maxLiveSpans) return this.#exceed("maxLiveSpans", this.#spans.size + 1);
+    const named = this.#spans.nextValues();
+    const unknown = named.fill(values, callSite);
+    if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
+    if (!this.#reserve(undefined, named.size, named.bytes)) return;
+
+    const span = new SpanState<Span>(id);
+    span.open(metadataId, parentId, named, named.bytes);
+    this.#spans.add(span);
+    this.#createLocal(span, callSite, named.allDeclared, time);
+    this.#events++;
+  }
+
+  /** A new span under the number of one that is there, as the crate has it: its data change, the relay's span stays. */
+  #openAgain(span: SpanState<Span>, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
+    const callSite = this.#callSites.get(metadataId);
+    const isLocal = span.local !== undefined;
+    // The relay's span is not made again, so nothing is asked about it.
     if (!isLocal) {
       if (callSite === undefined) return this.#unknownMetadata(metadataId);
       if (parentId !== undefined && this.#spans.get(parentId) === undefined) return this.#unknownSpan(parentId);
     }
-    if (known === undefined && this.#spans.size >= this.#limits.maxLiveSpans) {
-      return this.#exceed("maxLiveSpans", this.#spans.size + 1);
-    }
-    const named = this.#spans.nextValues();
+    const named = this.#named;
     const unknown = named.fill(values, callSite);
     if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
-    if (!this.#reserve(known, named.size, named.bytes)) return;
-
-    const span = known ?? new SpanState<Span>(id);
-    span.alive = true;
-    span.uncommitted = true;
-    span.metadataId = metadataId;
-    span.parentId = parentId;
-    span.refCount = 1;
-    span.values = known === undefined ? named : named.copy();
-    span.valueBytes = named.bytes;
-    if (known === undefined) this.#spans.add(span);
+    if (!this.#reserve(span, named.size, named.bytes)) return;
+    span.open(metadataId, parentId, named.copy(), named.bytes);
     if (!isLocal && callSite !== undefined) this.#createLocal(span, callSite, named.allDeclared, time);
     this.#events++;
   }
@@ -455,9 +464,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (callSite === undefined) return this.#unknownMetadata(metadataId);
     const explicit = parent === undefined ? undefined : this.#spans.get(parent);
     if (parent !== undefined && explicit === undefined) return this.#unknownSpan(parent);
-    const named = this.#named;
-    const unknown = named.fill(values, callSite);
-    if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
+    const declared = this.#eventValues(values, callSite, metadataId);
+    if (declared === undefined) return;
     const owner = explicit ?? this.#stack.innermost;
     if (owner !== undefined) {
       if (owner.events >= this.#limits.maxEventsPerSpan) return this.#exceed("maxEventsPerSpan", owner.events + 1);
@@ -465,11 +473,20 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     }
     this.#events++;
     try {
-      const declared = this.#declaredBy(callSite, named, named.allDeclared);
       this.#relay.event(callSite, declared, this.#parentOf(explicit), time);
     } catch (error) {
       this.#relayFailed(error);
     }
+  }
+
+  /** What of an event's values is relayed; `undefined` when they are refused. */
+  #eventValues(values: ValueColumns, callSite: CallSite, metadataId: Id): TracedValues | undefined {
+    if (this.#lent.lend(values, callSite)) return this.#lent;
+    const named = this.#named;
+    const unknown = named.fill(values, callSite);
+    if (unknown < 0) return this.#declaredBy(callSite, named, named.allDeclared);
+    this.#unknownField(unknown, callSite, metadataId);
+    return undefined;
   }
 
   #declaredBy(callSite: CallSite, values: TracedValues, allDeclared: boolean): TracedValues {

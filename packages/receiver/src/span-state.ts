@@ -27,6 +27,17 @@ export class SpanState<Span> {
   constructor(id: Id) {
     this.id = id;
   }
+
+  /** It begins, or begins anew; keeps `values`. */
+  open(metadataId: Id, parentId: Id | undefined, values: TracedValues, valueBytes: number): void {
+    this.alive = true;
+    this.uncommitted = true;
+    this.metadataId = metadataId;
+    this.parentId = parentId;
+    this.refCount = 1;
+    this.values = values;
+    this.valueBytes = valueBytes;
+  }
 }
 
 /** Of a span that has no values of its own yet; never written to. */
