@@ -31,7 +31,8 @@ class Writer {
 
 /** Like the other small functions here split so that engines put the likely part where it is called. */
 function room(w: Writer, needed: number): void {
-  if (w.pos + needed > w.bytes.length) grow(w, needed);
+  // Not a number where a guest gave no text for a text: `grow` throws then.
+  if (!(w.pos + needed <= w.bytes.length)) grow(w, needed);
 }
 
 function grow(w: Writer, needed: number): void {
