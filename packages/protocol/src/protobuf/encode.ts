@@ -4,7 +4,7 @@ import type { CallSiteData, Id, TracedError } from "../event.ts";
 import { LevelNumber } from "../level.ts";
 import type { BatchHeader, EventTime } from "../sink.ts";
 import { writeUtf8 } from "../utf8.ts";
-import { canonicalInteger, type ValueColumns, ValueKind } from "../values.ts";
+import { canonicalInteger, type RawValue, type ValueColumns, ValueKind } from "../values.ts";
 
 const INITIAL_BYTES = 4096;
 /** More than what any event writes between two checks for room. */
@@ -163,39 +163,45 @@ function record(w: Writer, tag: number, { keys, kinds, raws, size }: ValueColumn
     const key = keys[i] as number | string;
     if (typeof key === "string") string(w, 0x12, key);
     else id(w, 0x08, key);
+    const kind = kinds[i];
     const raw = raws[i];
-    switch (kinds[i]) {
-      case ValueKind.bool:
-        byte(w, 0x18);
-        byte(w, raw ? 1 : 0);
-        break;
-      case ValueKind.int:
-        if (typeof raw === "bigint" && BigInt.asIntN(64, raw) !== raw) {
-          sixteenBytes(w, 0x52, BigInt.asUintN(128, raw));
-        } else {
-          byte(w, 0x20);
-          zigzag(w, raw as number | bigint);
-        }
-        break;
-      case ValueKind.uInt:
-        if (typeof raw === "bigint" && BigInt.asUintN(64, raw) !== raw) sixteenBytes(w, 0x5a, raw);
-        else number(w, 0x28, raw as number | bigint);
-        break;
-      case ValueKind.float:
-        byte(w, 0x31);
-        w.view.setFloat64(w.pos, raw as number, true);
-        w.pos += 8;
-        break;
-      case ValueKind.string:
-        string(w, 0x3a, raw as string);
-        break;
-      case ValueKind.object:
-        string(w, 0x42, raw as string);
-        break;
-      default:
-        error(w, raw as TracedError);
-    }
+    if (kind === ValueKind.string) string(w, 0x3a, raw as string);
+    else if (kind === ValueKind.int && typeof raw === "number") {
+      byte(w, 0x20);
+      zigzag(w, raw);
+    } else if (kind === ValueKind.float) {
+      byte(w, 0x31);
+      w.view.setFloat64(w.pos, raw as number, true);
+      w.pos += 8;
+    } else rare(w, kind, raw);
     close(w, start);
+  }
+}
+
+/** The kinds of values that `record` leaves. */
+function rare(w: Writer, kind: ValueKind | undefined, raw: RawValue | undefined): void {
+  switch (kind) {
+    case ValueKind.bool:
+      byte(w, 0x18);
+      byte(w, raw ? 1 : 0);
+      break;
+    case ValueKind.int:
+      if (BigInt.asIntN(64, raw as bigint) !== raw) {
+        sixteenBytes(w, 0x52, BigInt.asUintN(128, raw as bigint));
+      } else {
+        byte(w, 0x20);
+        zigzag(w, raw);
+      }
+      break;
+    case ValueKind.uInt:
+      if (typeof raw === "bigint" && BigInt.asUintN(64, raw) !== raw) sixteenBytes(w, 0x5a, raw);
+      else number(w, 0x28, raw as number | bigint);
+      break;
+    case ValueKind.object:
+      string(w, 0x42, raw as string);
+      break;
+    default:
+      error(w, raw as TracedError);
   }
 }
 
