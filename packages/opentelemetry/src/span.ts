@@ -56,21 +56,22 @@ export interface SpanState {
  * Only the guest ends it: `end` does nothing.
  */
 export class GuestSpan implements Span, ReadableSpan, Steered {
-  name: string;
+  // What the constructor is given is only declared here: a field of a class is written once more otherwise.
+  declare name: string;
+  declare readonly startTime: HrTime;
+  declare readonly parentSpanContext?: SpanContext;
+  declare readonly resource: Resource;
+  declare readonly instrumentationScope: InstrumentationScope;
   kind: SpanKind = SpanKind.INTERNAL;
   status: SpanStatus = UNSET;
   attributes: AttributeMap = NO_ATTRIBUTES.attributes;
   droppedAttributesCount = 0;
-  readonly startTime: HrTime;
   /** `[0, 0]` as long as the span is open. */
   endTime: HrTime = OPEN;
   links: Link[] = [];
   events: TimedEvent[] = [];
   droppedEventsCount = 0;
   droppedLinksCount = 0;
-  readonly parentSpanContext?: SpanContext;
-  readonly resource: Resource;
-  readonly instrumentationScope: InstrumentationScope;
   readonly #setup: SpanSetup;
   readonly #plan: CallSitePlan;
   readonly #identity: SpanContext;
@@ -137,9 +138,12 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   /** Values that not both SDK lines keep (objects, bytes, null, mixed arrays) count as dropped. */
   setAttribute(key: string, value: unknown): this {
     if (!this.isRecording() || value === undefined) return this;
-    const writer = this.#resume();
+    // A writer of its own, because the host's code may come in the middle of the relay's writing.
+    const { attributeCountLimit, attributeValueLengthLimit } = this.#setup.limits;
+    const writer = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
+    writer.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
     putHostValue(writer, key, value);
-    this.#take(writer);
+    this.take(writer);
     return this;
   }
 
@@ -224,23 +228,30 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   /** @internal Start with what the call site and the values say. */
   begin(writer: AttributeWriter, values: ValueColumns): void {
     const plan = this.#plan;
-    plan.spanAttributes.write(writer, values, plan.hasSpecialFields ? this.#takeValue() : undefined);
-    this.#take(writer);
+    plan.spanAttributes.write(writer, values, plan.hasSpecialFields ? specialFieldsOf(this) : undefined);
+    this.take(writer);
   }
 
   /** @internal */
   record(writer: AttributeWriter, values: ValueColumns): void {
     writer.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
     const plan = this.#plan;
-    plan.spanAttributes.add(writer, values, plan.hasSpecialFields ? this.#takeValue() : undefined);
-    this.#take(writer);
+    plan.spanAttributes.add(writer, values, plan.hasSpecialFields ? specialFieldsOf(this) : undefined);
+    this.take(writer);
   }
 
   /** @internal */
   pushEvent(event: TimedEvent): void {
+    const { eventCountLimit } = this.#setup.limits;
+    const { events } = this;
+    if (events.length >= eventCountLimit) {
+      this.droppedEventsCount++;
+      if (eventCountLimit <= 0) return;
+      events.shift();
+    }
     // An array grows in steps of 16, and most spans have few events.
-    if (this.events.length === 0 && this.#setup.limits.eventCountLimit > 0) this.events = [event];
-    else this.#pushMore(event);
+    if (events.length === 0) this.events = [event];
+    else events.push(event);
   }
 
   /** @internal An error happened in it: error status unless a status is set, and `error.type`. */
@@ -351,33 +362,17 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     return this.#recording;
   }
 
-  #takeValue(): TakeValue {
-    return (name, kind, raw) => applySpecialField(this, name, kind, raw);
-  }
-
-  #pushMore(event: TimedEvent): void {
-    const { eventCountLimit } = this.#setup.limits;
-    if (this.events.length >= eventCountLimit) {
-      this.droppedEventsCount++;
-      if (eventCountLimit <= 0) return;
-      this.events.shift();
-    }
-    this.events.push(event);
-  }
-
-  /** For the host's code, which may come in the middle of the relay's own writing. */
-  #resume(): AttributeWriter {
-    const { attributeCountLimit, attributeValueLengthLimit } = this.#setup.limits;
-    const writer = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
-    writer.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
-    return writer;
-  }
-
-  #take({ attributes, count, dropped }: AttributeWriter): void {
+  /** @internal Have what was written. */
+  take({ attributes, count, dropped }: AttributeWriter): void {
     this.attributes = attributes;
     this.#attributeCount = count;
     this.droppedAttributesCount = dropped;
   }
+}
+
+/** Lets the fields that steer `span` do so. */
+function specialFieldsOf(span: Steered): TakeValue {
+  return (name, kind, raw) => applySpecialField(span, name, kind, raw);
 }
 
 /** Put what code of the host gives. */
