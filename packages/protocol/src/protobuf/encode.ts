@@ -4,7 +4,7 @@ import type { CallSiteData, Id, TracedError } from "../event.ts";
 import { LevelNumber } from "../level.ts";
 import type { BatchHeader, EventTime } from "../sink.ts";
 import { writeUtf8 } from "../utf8.ts";
-import { canonicalInteger, type RawValue, type ValueColumns, ValueKind } from "../values.ts";
+import { canonicalInteger, type ValueColumns, ValueKind } from "../values.ts";
 
 const INITIAL_BYTES = 4096;
 /** More than what any event writes between two checks for room. */
@@ -29,13 +29,8 @@ class Writer {
   pos = 0;
 }
 
-/** Like the other small functions here split so that engines put the likely part where it is called. */
 function room(w: Writer, needed: number): void {
-  // Not a number where a guest gave no text for a text: `grow` throws then.
-  if (!(w.pos + needed <= w.bytes.length)) grow(w, needed);
-}
-
-function grow(w: Writer, needed: number): void {
+  if (w.pos + needed <= w.bytes.length) return;
   const grown = new Uint8Array(Math.max(w.pos + needed, w.bytes.length * 2));
   grown.set(w.bytes);
   w.bytes = grown;
@@ -48,11 +43,6 @@ function byte(w: Writer, value: number): void {
 
 /** @param value not negative, of 64 bits; a `number` is a safe integer */
 function varint(w: Writer, value: Id): void {
-  if (value < 0x80) byte(w, value as number);
-  else longVarint(w, value);
-}
-
-function longVarint(w: Writer, value: Id): void {
   if (value > 0x7fff_ffff) {
     const wide = BigInt(value);
     byte(w, Number(wide & 0x7fn) | 0x80);
@@ -112,11 +102,10 @@ function open(w: Writer, tag: number): number {
 /** Fill in the length that `open` left; a message of 128 bytes or more moves up to make place for it. */
 function close(w: Writer, start: number): void {
   const length = w.pos - start - 1;
-  if (length < 0x80) w.bytes[start] = length;
-  else closeLong(w, start, length);
-}
-
-function closeLong(w: Writer, start: number, length: number): void {
+  if (length < 0x80) {
+    w.bytes[start] = length;
+    return;
+  }
   room(w, SLACK);
   w.bytes.copyWithin(start + varintLength(length), start + 1, w.pos);
   w.pos = start;
@@ -163,45 +152,39 @@ function record(w: Writer, tag: number, { keys, kinds, raws, size }: ValueColumn
     const key = keys[i] as number | string;
     if (typeof key === "string") string(w, 0x12, key);
     else id(w, 0x08, key);
-    const kind = kinds[i];
     const raw = raws[i];
-    if (kind === ValueKind.string) string(w, 0x3a, raw as string);
-    else if (kind === ValueKind.int && typeof raw === "number") {
-      byte(w, 0x20);
-      zigzag(w, raw);
-    } else if (kind === ValueKind.float) {
-      byte(w, 0x31);
-      w.view.setFloat64(w.pos, raw as number, true);
-      w.pos += 8;
-    } else rare(w, kind, raw);
+    switch (kinds[i]) {
+      case ValueKind.bool:
+        byte(w, 0x18);
+        byte(w, raw ? 1 : 0);
+        break;
+      case ValueKind.int:
+        if (typeof raw === "bigint" && BigInt.asIntN(64, raw) !== raw) {
+          sixteenBytes(w, 0x52, BigInt.asUintN(128, raw));
+        } else {
+          byte(w, 0x20);
+          zigzag(w, raw as number | bigint);
+        }
+        break;
+      case ValueKind.uInt:
+        if (typeof raw === "bigint" && BigInt.asUintN(64, raw) !== raw) sixteenBytes(w, 0x5a, raw);
+        else number(w, 0x28, raw as number | bigint);
+        break;
+      case ValueKind.float:
+        byte(w, 0x31);
+        w.view.setFloat64(w.pos, raw as number, true);
+        w.pos += 8;
+        break;
+      case ValueKind.string:
+        string(w, 0x3a, raw as string);
+        break;
+      case ValueKind.object:
+        string(w, 0x42, raw as string);
+        break;
+      default:
+        error(w, raw as TracedError);
+    }
     close(w, start);
-  }
-}
-
-/** The kinds of values that `record` leaves. */
-function rare(w: Writer, kind: ValueKind | undefined, raw: RawValue | undefined): void {
-  switch (kind) {
-    case ValueKind.bool:
-      byte(w, 0x18);
-      byte(w, raw ? 1 : 0);
-      break;
-    case ValueKind.int:
-      if (BigInt.asIntN(64, raw as bigint) !== raw) {
-        sixteenBytes(w, 0x52, BigInt.asUintN(128, raw as bigint));
-      } else {
-        byte(w, 0x20);
-        zigzag(w, raw);
-      }
-      break;
-    case ValueKind.uInt:
-      if (typeof raw === "bigint" && BigInt.asUintN(64, raw) !== raw) sixteenBytes(w, 0x5a, raw);
-      else number(w, 0x28, raw as number | bigint);
-      break;
-    case ValueKind.object:
-      string(w, 0x42, raw as string);
-      break;
-    default:
-      error(w, raw as TracedError);
   }
 }
 
