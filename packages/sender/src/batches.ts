@@ -25,9 +25,25 @@ export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutp
   const { maxBytes = 16_384, maxEvents = 512, encoder = createProtobufEncoder() } = options;
   let begun = false;
   let sequence = 0;
+  /** Drops that the host has been told of. */
+  let told = 0;
 
-  const flush: SenderOutput["flush"] = () => {
-    if (!begun) return undefined;
+  const open: SenderOutput["open"] = (clock, dropped) => {
+    if (!begun) {
+      encoder.batch({
+        version: 1,
+        clock: clock?.domain ?? "none",
+        baseTimeUnixNano: clock?.start() ?? 0n,
+        sequence,
+        droppedEvents: dropped,
+      });
+      begun = true;
+      told = dropped;
+    }
+    return encoder;
+  };
+
+  const deliver = () => {
     // Whether a batch whose `send` throws was received nobody knows; its number is not given to another.
     sequence++;
     const answer = send(encoder.finish());
@@ -36,25 +52,16 @@ export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutp
   };
 
   return {
-    open(clock, dropped) {
-      if (!begun) {
-        encoder.batch({
-          version: 1,
-          clock: clock?.domain ?? "none",
-          baseTimeUnixNano: clock?.start() ?? 0n,
-          sequence,
-          droppedEvents: dropped,
-        });
-        begun = true;
-      }
-      return encoder;
-    },
-    delivered: () => (encoder.byteLength >= maxBytes || encoder.eventCount >= maxEvents ? flush() : undefined),
+    open,
+    delivered: () => (encoder.byteLength >= maxBytes || encoder.eventCount >= maxEvents ? deliver() : undefined),
     discard() {
       if (!begun) return 1;
       begun = false;
       return encoder.eventCount;
     },
-    flush,
+    flush(clock, dropped) {
+      if (!begun && dropped > told) open(clock, dropped);
+      return begun ? deliver() : undefined;
+    },
   };
 }

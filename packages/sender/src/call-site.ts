@@ -1,5 +1,5 @@
 import { type CallSiteData, type Level, LevelNumber } from "@spanduct/protocol";
-import { thrown, type Value } from "./convert.ts";
+import { thrown, type Values } from "./convert.ts";
 import type { Emitter, SiteState } from "./emitter.ts";
 import { Span } from "./span.ts";
 
@@ -18,9 +18,6 @@ export interface CallSiteOptions<Field extends string = never> {
   /** From 1. */
   readonly line?: number;
 }
-
-/** Values by field name. */
-export type Values<Field extends string> = { readonly [field in Field]?: Value };
 
 /** One place that opens spans. */
 export class SpanCallSite<Field extends string = never> {

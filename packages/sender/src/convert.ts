@@ -6,6 +6,9 @@ import { type RawValue, type TracedError, ValueKind, type ValueList } from "@spa
  */
 export type Value = boolean | number | bigint | string | object | null | undefined;
 
+/** Values by field name. */
+export type Values<Field extends string> = { readonly [field in Field]?: Value };
+
 /** A value whose type was chosen by hand. */
 class Typed {
   readonly kind: ValueKind;

@@ -137,6 +137,8 @@ describe("a hook that traces itself", () => {
       [0, 0],
       [1, 1],
       [2, 2],
+      // Nothing but the news of what was lost.
+      [3, 3],
     ]);
   });
 

@@ -133,7 +133,8 @@ export class Emitter {
     if (this.#depth > 0) return;
     this.#depth++;
     try {
-      this.control(this.#output.flush());
+      // What is batched; then the news of drops since that was begun.
+      for (let i = 0; i < 2; i++) this.control(this.#output.flush(this.clock, this.dropped));
       this.#depth--;
     } catch {
       this.#failed();

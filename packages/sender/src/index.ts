@@ -1,7 +1,7 @@
 // The tracing API.
-export type { CallSiteOptions, Values } from "./call-site.ts";
+export type { CallSiteOptions } from "./call-site.ts";
 export { EventCallSite, SpanCallSite } from "./call-site.ts";
-export type { Value } from "./convert.ts";
+export type { Value, Values } from "./convert.ts";
 export { debug, float, uint } from "./convert.ts";
 export type { Log } from "./log.ts";
 export { createLog } from "./log.ts";

@@ -14,9 +14,13 @@ export interface SenderOutput {
   delivered(): number | undefined | void;
   /** Writing or delivering failed half-way. @returns how many events are lost by that */
   discard(): number;
-  /** Deliver everything now. @returns what the host answered */
+  /**
+   * Deliver what there is, or where there is nothing the news of drops. Arguments as for `open`.
+   *
+   * @returns what the host answered
+   */
   // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
-  flush(): number | undefined | void;
+  flush(clock: Clock | undefined, dropped: number): number | undefined | void;
 }
 
 /** Called with each event, as in the crate. @returns the host's control word, if there is one */

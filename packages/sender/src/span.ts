@@ -1,4 +1,4 @@
-import type { Values } from "./call-site.ts";
+import type { Values } from "./convert.ts";
 import type { Emitter, SiteState } from "./emitter.ts";
 
 /**

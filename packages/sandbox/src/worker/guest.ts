@@ -31,25 +31,14 @@ export function connect(options: ConnectOptions = {}): TracingEventSender {
 
 function open({ port, control }: WorkerLink, options: ConnectOptions): TracingEventSender {
   let { send }: { send: SendBatch } = messagePortSender(port, { poll: () => receiveMessageOnPort(port) });
-  /** How many dropped events the host has been told of, at least. */
-  let told = 0;
-  let droppedBefore = 0;
-  const output = batches((batch) => {
-    const answer = send(batch);
-    told = droppedBefore;
-    droppedBefore = sender.droppedEvents;
-    return answer;
-  });
-  const sender = new TracingEventSender(output, { clock: performanceClock(performance), ...options });
+  const sender = new TracingEventSender(
+    batches((batch) => send(batch)),
+    { clock: performanceClock(performance), ...options },
+  );
   sender.control(control);
   process.on("exit", () => {
     // The last words go through also to a host that is behind with reading.
     send = (batch) => port.postMessage(batch.slice().buffer);
-    sender.flush();
-    const { droppedEvents } = sender;
-    if (droppedEvents === told) return;
-    // A count travels with events.
-    sender.event({ name: "events were dropped", level: "warn", fields: ["count"] }).emit({ count: droppedEvents });
     sender.flush();
   });
   if (options.captureConsole === true) captureConsole(sender, console);
