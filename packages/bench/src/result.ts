@@ -13,8 +13,12 @@ export interface Result {
   readonly targetOf: "ratio" | "ours";
 }
 
-/** Whether the target is met, at the better end of the spread. */
-export function met(result: Result): boolean {
-  if (result.target === undefined) return true;
-  return (result.targetOf === "ratio" ? result.spread[0] : result.ours) <= result.target;
+/** Whether the target is met, by the median. */
+export function met({ target, targetOf, ratio, ours }: Result): boolean {
+  return target === undefined || (targetOf === "ratio" ? ratio : ours) <= target;
+}
+
+/** Whether the target is missed by more than the rounds differ. */
+export function clearlyMissed({ target, targetOf, spread, ours }: Result): boolean {
+  return target !== undefined && (targetOf === "ratio" ? spread[0] : ours) > target;
 }

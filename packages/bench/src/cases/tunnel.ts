@@ -1,13 +1,43 @@
+import { context, type Tracer } from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { OpenTelemetryRelay } from "@spanduct/opentelemetry";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import { batches, performanceClock, TracingEventSender } from "@spanduct/sender";
-import { HOST_SPAN, SPANS, tracerWork, tunnelWork } from "../corpus.ts";
+import { activeTracerWork, enteredTunnelWork, HOST_SPAN, SPANS, tracerWork, tunnelWork } from "../corpus.ts";
 import { compare } from "../measure.ts";
 import { Collector, RESOURCE, sdk } from "../peer.ts";
 import type { Result } from "../result.ts";
 
 /** What a span costs from the guest's call to the span processor. */
 export function tunnel(): Result[] {
+  const { timed, bytes } = throughTunnel(tunnelWork, tracerWork);
+  return [
+    { name: "tunnel: guest to SpanProcessor.onEnd | SDK startSpan…end", ...timed, target: 0.75, targetOf: "ratio" },
+    {
+      name: "wire: protobuf batch, with times",
+      unit: "bytes/span",
+      ours: bytes,
+      peer: Number.NaN,
+      ratio: Number.NaN,
+      spread: [0, 0],
+      target: 110,
+      targetOf: "ours",
+    },
+  ];
+}
+
+/** The same with spans that the guest is inside of. */
+export function entered(): Result[] {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  const { timed } = throughTunnel(enteredTunnelWork, activeTracerWork);
+  const name = "tunnel, spans entered | SDK startActiveSpan…end, AsyncLocalStorage";
+  return [{ name, ...timed, target: undefined, targetOf: "ratio" }];
+}
+
+function throughTunnel(
+  ourWork: (sender: TracingEventSender) => () => void,
+  peerWork: (tracer: Tracer) => () => void,
+): { timed: Pick<Result, "unit" | "ours" | "peer" | "ratio" | "spread">; bytes: number } {
   const ours = new Collector();
   const relay = new OpenTelemetryRelay({ spanProcessors: [ours], resource: RESOURCE });
   const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: relay.execution({ parent: HOST_SPAN }) });
@@ -19,15 +49,15 @@ export function tunnel(): Result[] {
     }),
     { clock: performanceClock(performance) },
   );
-  const ourWork = tunnelWork(sender);
+  const runOurs = ourWork(sender);
   const peers = new Collector();
-  const peerWork = tracerWork(sdk(peers).getTracer("bench"));
+  const runPeer = peerWork(sdk(peers).getTracer("bench"));
   let spans = 0;
-  const result = compare(
+  const { ratio, low, high, ...times } = compare(
     SPANS,
     {
       run() {
-        ourWork();
+        runOurs();
         sender.flush();
         const taken = ours.take().length;
         spans += taken;
@@ -37,32 +67,10 @@ export function tunnel(): Result[] {
     },
     {
       run() {
-        peerWork();
+        runPeer();
         return peers.take().length;
       },
     },
   );
-  const size = bytes / spans;
-  return [
-    {
-      name: "tunnel: guest to SpanProcessor.onEnd | SDK startSpan…end",
-      unit: "ns/span",
-      ours: result.ours,
-      peer: result.peer,
-      ratio: result.ratio,
-      spread: [result.low, result.high],
-      target: 0.75,
-      targetOf: "ratio",
-    },
-    {
-      name: "wire: protobuf batch, with times",
-      unit: "bytes/span",
-      ours: size,
-      peer: Number.NaN,
-      ratio: Number.NaN,
-      spread: [0, 0],
-      target: 110,
-      targetOf: "ours",
-    },
-  ];
+  return { timed: { unit: "ns/span", ...times, ratio, spread: [low, high] }, bytes: bytes / spans };
 }
