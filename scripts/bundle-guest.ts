@@ -1,6 +1,6 @@
 /**
- * Bundles the guest half of `@spanduct/sandbox/quickjs`, which has to be one script, into a module that exports it as text.
- * Part of the build, after tsc.
+ * Bundles the guest half of the sandboxes that load it as one script (`@spanduct/sandbox/quickjs`, `/vm`) into a module that
+ * exports it as text. Part of the build, after tsc.
  *
  *     node scripts/bundle-guest.ts
  */
@@ -8,9 +8,9 @@ import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";
 
-const folder = resolve(import.meta.dirname, "../packages/sandbox/dist/quickjs");
+const folder = resolve(import.meta.dirname, "../packages/sandbox/dist");
 const { outputFiles } = await build({
-  stdin: { contents: 'import { install } from "./guest.js"; install(globalThis);', resolveDir: folder },
+  stdin: { contents: 'import { install } from "./guest-script.js"; install(globalThis);', resolveDir: folder },
   bundle: true,
   minify: true,
   format: "iife",

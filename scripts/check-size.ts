@@ -39,8 +39,8 @@ export const BUDGETS: readonly Budget[] = [
     maxGzipBytes: 3072,
   },
   {
-    name: "@spanduct/sandbox/quickjs guest half",
-    source: 'import { install } from "./packages/sandbox/dist/quickjs/guest.js"; install(globalThis);',
+    name: "@spanduct/sandbox guest half as a script",
+    source: 'import { install } from "./packages/sandbox/dist/guest-script.js"; install(globalThis);',
     maxGzipBytes: 6144,
   },
 ];

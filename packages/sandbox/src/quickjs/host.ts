@@ -1,9 +1,9 @@
 import { TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import type { QuickJSContext, QuickJSHandle, SuccessOrFail } from "quickjs-emscripten-core";
+import { GUEST_BUNDLE } from "../guest-bundle.js";
 import { type GuestOptions, GuestRuns, type GuestStats } from "../guest-runs.ts";
 import type { Outcome } from "../outcome.ts";
-import { GUEST_BUNDLE } from "./guest-bundle.js";
 
 /** How a context is traced. */
 export interface TraceQuickJSOptions extends GuestOptions {

@@ -1,6 +1,6 @@
 import * as api from "@spanduct/sender";
 
-/** The global `spanduct` of a traced QuickJS context: all of `@spanduct/sender`, and a sender that is connected. */
+/** The global `spanduct` of a traced context: all of `@spanduct/sender`, and a sender that is connected. */
 export type SpanductGlobal = typeof api & { readonly tracing: api.TracingEventSender };
 
 /** What a context has in common with its host. */

@@ -1,0 +1,346 @@
+import { type Context, createContext, runInContext } from "node:vm";
+import type { TunnelError } from "@spanduct/protocol";
+import { TracingEventReceiver } from "@spanduct/receiver";
+import { type Outcome, type TraceVmOptions, traceVm, type VmGuest } from "@spanduct/sandbox/vm";
+import { describe, expect, it } from "vitest";
+import { sandboxContract } from "../../../../test/contract/sandbox.ts";
+import { programSource } from "../../../../test/contract/sandbox-programs.ts";
+import { errorOf, type RecordedSpan, TraceRecorder } from "../../../../test/support/trace-recorder.ts";
+
+sandboxContract("node:vm", {
+  run(program, receiver) {
+    const context = createContext(Object.create(null));
+    // A timeout is all that kills a script.
+    const options = { filename: `${program}.js`, timeout: program === "stuck" ? 1000 : 30_000 };
+    return traceVm(context).run(receiver, () => runInContext(programSource(program), context, options) as unknown);
+  },
+});
+
+interface Traced {
+  readonly context: Context;
+  readonly guest: VmGuest;
+  readonly errors: TunnelError[];
+  run(code: string, trace?: TraceRecorder): Outcome<unknown, RecordedSpan>;
+  runAsync(code: string, trace?: TraceRecorder): Promise<Outcome<unknown, RecordedSpan>>;
+}
+
+function traced(context: Context = createContext(Object.create(null)), options: TraceVmOptions = {}): Traced {
+  const errors: TunnelError[] = [];
+  const guest = traceVm(context, { onError: (error) => errors.push(error), ...options });
+  const evaluate = (code: string): unknown => runInContext(code, context, { filename: "user.js", timeout: 5000 });
+  return {
+    context,
+    guest,
+    errors,
+    run: (code, trace = new TraceRecorder()) => guest.run(receiverOf(trace), () => evaluate(code)),
+    runAsync: (code, trace = new TraceRecorder()) => guest.run(receiverOf(trace), () => evaluate(code) as Promise<unknown>),
+  };
+}
+
+function receiverOf(relay: TraceRecorder): TracingEventReceiver<RecordedSpan> {
+  return new TracingEventReceiver<RecordedSpan>({}, {}, [], { relay });
+}
+
+/** For a script: what of `found` belongs to another realm than the script's, and what can be had there. */
+const FOREIGN = `
+  var foreign = (found) => found.flatMap((each) => {
+    if ((typeof each !== "object" && typeof each !== "function") || each === null) return [];
+    const realms = [each, Object.getPrototypeOf(each)].map((object) => object?.constructor?.constructor);
+    return realms.flatMap((Fn) => (Fn === undefined || Fn === Function ? [] : [Fn("return typeof process")()]));
+  });
+`;
+
+describe("traceVm", () => {
+  it.each([
+    ["of an object without a prototype", () => createContext(Object.create(null))],
+    ["of a plain object", () => createContext({})],
+    ["that makes no code from text", () => createContext({}, { codeGeneration: { strings: false, wasm: false } })],
+    ["with a queue of microtasks of its own", () => createContext(Object.create(null), { microtaskMode: "afterEvaluate" })],
+  ])("loads into a context %s", async (_, create) => {
+    const trace = new TraceRecorder();
+    const code = `spanduct.tracing.span({ name: "slow" }).run(undefined, async () => { await 1; return 42; })`;
+    expect(await traced(create()).runAsync(code, trace)).toMatchObject({ kind: "committed", value: 42 });
+    expect(trace.lines()).toEqual(["slow"]);
+  });
+
+  it("adds nothing to a context but the tunnel", () => {
+    const list = "Object.getOwnPropertyNames(globalThis).join()";
+    const before = String(runInContext(list, createContext(Object.create(null)))).split(",");
+    const { value } = traced().run(list) as { value: string };
+    expect(value.split(",").filter((name) => !before.includes(name) && name !== "console")).toEqual(
+      expect.arrayContaining(["__spanduct_control", "__spanduct_flush", "__spanduct_now", "__spanduct_send", "spanduct"]),
+    );
+    expect(value.split(",").filter((name) => !before.includes(name) && name !== "console")).toHaveLength(5);
+  });
+
+  it("gives a guest no way to the host's Function and process", () => {
+    const { run } = traced(createContext(Object.assign(Object.create(null), { leak: () => 0 })));
+    expect(run(`${FOREIGN} foreign([leak]).join()`)).toMatchObject({ value: "object,object" });
+    expect(run(`__spanduct_send.constructor("return typeof process")()`)).toMatchObject({ value: "undefined" });
+    expect(run(`__spanduct_send.constructor("return process")()`)).toMatchObject({
+      kind: "rolled_back",
+      error: { name: "ReferenceError", message: "process is not defined" },
+    });
+    const outcome = run(`${FOREIGN}
+      const found = [spanduct, ...Object.values(spanduct), spanduct.tracing, console, console.log];
+      found.push(__spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_control);
+      found.push(__spanduct_send(new ArrayBuffer(0)), __spanduct_send(), __spanduct_now(), __spanduct_flush(), __spanduct_control(0));
+      JSON.stringify(foreign(found));
+    `);
+    expect(outcome).toMatchObject({ kind: "committed", value: "[]" });
+  });
+
+  it("gives a guest no exception of the host's, also where the stack ends in a call of the host's", () => {
+    const { run } = traced(undefined, {
+      now: () => {
+        throw new Error("of the host");
+      },
+      onError: () => {
+        throw new Error("of the host");
+      },
+    });
+    const outcome = run(`${FOREIGN}
+      const found = [];
+      const note = spanduct.tracing.event({ name: "note" });
+      const attempt = (call) => { try { found.push(call()); } catch (error) { found.push(error); } };
+      const dive = () => {
+        try { dive(); } catch (error) { found.push(error); }
+        for (const call of [() => __spanduct_send(new ArrayBuffer(8)), __spanduct_now, () => { note.emit(); __spanduct_flush(); }]) {
+          attempt(call);
+        }
+      };
+      attempt(__spanduct_now);
+      attempt(() => __spanduct_send("junk"));
+      let depth = 0;
+      const deepest = () => { depth++; deepest(); };
+      try { deepest(); } catch {}
+      const from = (n) => (n > 0 ? from(n - 1) : attempt(() => __spanduct_send(new ArrayBuffer(8))));
+      for (let n = Math.max(0, depth - 2000); n < depth; n += 7) attempt(() => from(n));
+      foreign(found).length + " of " + (found.length > 100);
+    `);
+    expect(outcome).toMatchObject({ kind: "committed", value: "0 of true" });
+  });
+
+  it("gives a guest that tampers with its realm no function of the host's", async () => {
+    const { run, runAsync } = traced();
+    const outcome = await runAsync(`${FOREIGN}
+      globalThis.found = [];
+      globalThis.leaks = () => foreign(found).join() + " of " + (found.length > 20);
+      const keep = (...all) => { for (const each of all) found[found.length] = each; };
+      const { apply } = Reflect;
+      for (const [holder, key] of [
+        [Function.prototype, "call"], [Function.prototype, "apply"], [Function.prototype, "bind"], [Reflect, "apply"],
+        [Promise.prototype, "then"], [Uint8Array.prototype, "slice"], [Object, "defineProperty"], [Array.prototype, "push"],
+      ]) {
+        const original = holder[key];
+        holder[key] = function (...args) {
+          keep(this, ...args);
+          return apply(original, this, args);
+        };
+      }
+      Error.prepareStackTrace = (error, sites) => {
+        for (const site of sites) keep(site.getFunction(), site.getThis());
+        return "stack";
+      };
+      spanduct.tracing.event({ name: "note", fields: ["error"] }).emit({ error: new Error("bad") });
+      console.log("text");
+      spanduct.tracing.flush();
+      const value = { name: "value" };
+      const promise = Promise.resolve(value);
+      value.then = keep;
+      promise.then = keep;
+      promise.constructor = { [Symbol.species]: class extends Promise {
+        constructor(executor) { super(executor); keep(executor); }
+      } };
+      promise;
+    `);
+    expect(outcome.kind).toBe("committed");
+    expect(run("throw new Error('bad')").kind).toBe("rolled_back");
+    expect(run("leaks()")).toMatchObject({ kind: "committed", value: " of true" });
+  });
+
+  it("lets a script that tidies up not cut the tunnel", () => {
+    const trace = new TraceRecorder();
+    const outcome = traced().run(
+      `const { tracing } = spanduct;
+       for (const name of Object.getOwnPropertyNames(globalThis)) {
+         if (name === "console" || name.includes("spanduct")) { globalThis[name] = undefined; delete globalThis[name]; }
+       }
+       tracing.event({ name: "last words" }).emit();`,
+      trace,
+    );
+    expect(outcome.kind).toBe("committed");
+    expect(trace.lines()).toEqual(["· last words"]);
+  });
+
+  it("captures a console that the host put into the context, and leaves the host's own as it is", () => {
+    const written: unknown[][] = [];
+    const log = (...args: unknown[]): void => void written.push(args);
+    const console = { log };
+    const trace = new TraceRecorder();
+    traced(createContext({ console })).run(`console.log("hello", 1)`, trace);
+    expect(trace.events).toMatchObject([{ target: "console", values: { message: { string: "hello 1" } } }]);
+    expect(written).toEqual([["hello", 1]]);
+    expect(console).toEqual({ log });
+    expect(console.log).toBe(log);
+  });
+
+  it.each([
+    ["is traced already", () => traced().context],
+    ["is none", () => ({})],
+    [
+      "does not let itself be changed",
+      () => {
+        const context = createContext(Object.create(null));
+        runInContext("Object.defineProperty = () => { throw 5 }", context);
+        return context;
+      },
+    ],
+  ])('throws "transport_failed" for a context that %s', (_, create) => {
+    const context = create();
+    expect(() => traceVm(context)).toThrow("[transport_failed]");
+  });
+
+  it("counts what is no batch, and the guest goes on", () => {
+    const { run, guest, errors } = traced();
+    const outcome = run(`
+      const { proxy, revoke } = Proxy.revocable({}, {});
+      revoke();
+      const junk = [undefined, null, 7, "text", {}, [1], new Uint8Array(4), new SharedArrayBuffer(8), { byteLength: 3 }, () => 1,
+        Symbol("x"), 5n, proxy, new Proxy(new ArrayBuffer(8), {}), Object.create(new ArrayBuffer(8))];
+      [...new Set(junk.map((each) => __spanduct_send(each)))].join();
+    `);
+    expect(outcome).toMatchObject({ kind: "committed", value: "0" });
+    expect(guest.stats.ignored).toBe(15);
+    expect(new Set(errors.map(({ code }) => code))).toEqual(new Set(["malformed"]));
+  });
+
+  it("tells the receiver of bytes that are no batch", () => {
+    const { context, guest } = traced();
+    const receiver = receiverOf(new TraceRecorder());
+    guest.run(receiver, () => void runInContext("__spanduct_send(new Uint8Array([255, 255]).buffer)", context));
+    expect(receiver.stats.refused).toEqual({ malformed: 1 });
+  });
+
+  it("ignores what comes outside of a run", () => {
+    const { context, guest, errors } = traced();
+    runInContext("__spanduct_send(new ArrayBuffer(8))", context);
+    expect(guest.stats.ignored).toBe(1);
+    expect(errors[0]?.code).toBe("receiver_closed");
+  });
+
+  it("takes the guest's time from the host", () => {
+    const times: number[] = [];
+    const relay = Object.assign(new TraceRecorder(), { timeBase: (base: bigint) => times.push(Number(base / 1_000_000n)) });
+    traced(undefined, { now: () => 1_700_000_000_000.25 }).run(`spanduct.tracing.event({ name: "now" }).emit()`, relay);
+    expect(times).toEqual([1_700_000_000_000]);
+  });
+});
+
+describe("run", () => {
+  it("rolls back a script that times out, with what it sent before", () => {
+    const { context, guest } = traced();
+    const trace = new TraceRecorder();
+    const code = `spanduct.tracing.span({ name: "endless" }).enter(); for (;;);`;
+    const outcome = guest.run(receiverOf(trace), () => void runInContext(code, context, { timeout: 50 }));
+    expect(outcome).toMatchObject({ kind: "rolled_back", error: { code: "ERR_SCRIPT_EXECUTION_TIMEOUT" } });
+    expect(outcome.kind === "rolled_back" && outcome.error).toBeInstanceOf(Error);
+    expect(trace.lines()).toEqual(["endless (rolled back)", expect.stringMatching(/^ {2}· exception error=/)]);
+    expect(trace.ending).toBe("rollback");
+  });
+
+  it("ends also when the guest makes its last flush endless", () => {
+    const { run } = traced();
+    const endless = "for (const each of [Array, Uint8Array, ArrayBuffer]) each.prototype.slice = () => { for (;;); };";
+    const trace = new TraceRecorder();
+    expect(run(`spanduct.tracing.event({ name: "kept" }).emit(); ${endless}`, trace).kind).toBe("committed");
+    expect(trace.ending).toBe("commit");
+  });
+
+  it("goes on in the same context with a receiver made from the last one, open spans included", () => {
+    const { context, guest } = traced();
+    const first = new TraceRecorder();
+    const receiver = receiverOf(first);
+    const begin = `globalThis.open = spanduct.tracing.span({ name: "open" }).enter();`;
+    const outcome = guest.run(receiver, () => void runInContext(begin, context));
+    if (outcome.kind === "rolled_back") throw outcome.error;
+    const second = new TraceRecorder();
+    const next = new TracingEventReceiver(receiver.persistMetadata(), outcome.spans, outcome.localSpans, { relay: second });
+    const end = `spanduct.tracing.event({ name: "inside" }).emit(); open.close();`;
+    expect(guest.run(next, () => void runInContext(end, context)).kind).toBe("committed");
+    expect(first.lines()).toEqual(["open", "  · inside"]);
+    expect(second.losses).toEqual([]);
+  });
+
+  it('throws "guest_busy" in a run', () => {
+    const { guest } = traced();
+    const outcome = guest.run(receiverOf(new TraceRecorder()), () => {
+      guest.run(receiverOf(new TraceRecorder()), () => 1);
+    });
+    expect(outcome).toMatchObject({ kind: "rolled_back", error: { code: "guest_busy" } });
+  });
+
+  it("settles asynchronous code when its promise does, the guest's or the host's", async () => {
+    const { context, guest, runAsync } = traced();
+    const bad = new TraceRecorder();
+    const failed = await runAsync(`(async () => { await 1; throw new RangeError("late"); })()`, bad);
+    expect(failed).toMatchObject({ kind: "rolled_back", error: { name: "RangeError", message: "late" } });
+    expect(bad.ending).toBe("rollback");
+    const outcome = await guest.run(receiverOf(new TraceRecorder()), async () => Number(runInContext("6 * 7", context)));
+    expect(outcome).toMatchObject({ kind: "committed", value: 42 });
+    const error = new Error("of the host");
+    const thrown = await guest.run(receiverOf(new TraceRecorder()), () => Promise.reject(error));
+    expect(thrown).toMatchObject({ kind: "rolled_back", error });
+    expect(thrown.kind === "rolled_back" && thrown.error).toBe(error);
+  });
+
+  it.each([
+    ["a text", `throw "just text"`, "Error", "just text"],
+    ["nothing", "throw null", "Error", "null"],
+    ["a symbol", "throw Symbol('broken')", "Error", "Symbol(broken)"],
+    ["an object", "throw { code: 7 }", "Error", "{ code: 7 }"],
+    ["a function", "throw function broken() {}", "Error", "[Function: broken]"],
+    ["an error of a class", "throw new (class LinkError extends Error { name = 'LinkError' })('broken')", "LinkError", "broken"],
+    ["an error with a hostile name", "throw Object.assign(new Error('m'), { name: { toString() { throw 1 } } })", "Error", "m"],
+    [
+      "an error with a stack of its own making",
+      "Error.prepareStackTrace = () => { throw 5 }; throw new Error('m')",
+      "Error",
+      "m",
+    ],
+    ["a syntax error", "let 1", "SyntaxError", expect.any(String)],
+    [
+      "a proxy",
+      "throw new Proxy(new Error('m'), { get() { throw 1 }, getPrototypeOf() { throw 2 } })",
+      "Error",
+      expect.any(String),
+    ],
+    [
+      "an error with a hostile prototype",
+      "throw Object.setPrototypeOf(new Error('m'), new Proxy({}, { get() { throw 1 } }))",
+      "Error",
+      "m",
+    ],
+  ])("rolls back when the guest throws %s", (_, code, name, message) => {
+    const outcome = traced().run(code);
+    expect(outcome).toMatchObject({ kind: "rolled_back", error: { name, message } });
+    expect(outcome.kind === "rolled_back" && outcome.error).toBeInstanceOf(Error);
+  });
+
+  it.each([
+    ["a circle of causes", "(() => { const error = new Error('again'); error.cause = error; return error; })()"],
+    ["a thousand causes", "Array.from({ length: 1000 }).reduce((cause, _, i) => new Error('c' + i, { cause }), undefined)"],
+  ])("rolls back when the guest throws %s", (_, thrown) => {
+    const trace = new TraceRecorder();
+    expect(traced().run(`throw ${thrown}`, trace).kind).toBe("rolled_back");
+    let causes = 0;
+    for (let error = errorOf(trace.events[0]); error.source !== null; error = error.source) causes++;
+    expect(causes).toBeGreaterThan(1);
+    expect(causes).toBeLessThan(16);
+  });
+
+  it("tells where the guest threw", () => {
+    const outcome = traced().run("\n\n  throw new TypeError('here')");
+    expect(outcome.kind === "rolled_back" && String((outcome.error as Error).stack)).toMatch(/TypeError: here\n +at user\.js:3/);
+  });
+});
