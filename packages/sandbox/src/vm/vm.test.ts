@@ -154,7 +154,7 @@ describe("traceVm", () => {
       } };
       promise;
     `);
-    expect(outcome.kind).toBe("committed");
+    expect(outcome).toMatchObject({ kind: "committed", value: { name: "value" } });
     expect(run("throw new Error('bad')").kind).toBe("rolled_back");
     expect(run("leaks()")).toMatchObject({ kind: "committed", value: " of true" });
   });
