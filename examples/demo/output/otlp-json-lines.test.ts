@@ -1,8 +1,8 @@
 import { JsonTraceSerializer } from "@opentelemetry/otlp-transformer";
+import { anySpans, sampleSpans } from "@spanduct/example-support/sample-spans";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { otlpJsonLines } from "./otlp-json-lines.ts";
-import { anySpans, sampleSpans } from "./sample-spans.ts";
 
 /** The SDK writes integers as numbers; readers take both. */
 function integersAsText(key: string, value: unknown): unknown {

@@ -1,8 +1,8 @@
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
+import { anySpans, sampleSpans } from "@spanduct/example-support/sample-spans";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { perfettoTrace } from "./perfetto-trace.ts";
-import { anySpans, sampleSpans } from "./sample-spans.ts";
 
 interface TraceEvent {
   readonly ph: string;

@@ -1,7 +1,7 @@
+import { sampleSpans } from "@spanduct/example-support/sample-spans";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import { afterEach, expect, it, vi } from "vitest";
 import { type Output, report } from "./report.ts";
-import { sampleSpans } from "./sample-spans.ts";
 
 function printed(output: Omit<Output, "write">): string {
   let text = "";

@@ -1,9 +1,9 @@
 import { styleText } from "node:util";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
+import { printable } from "@spanduct/example-support/printable";
+import { traceTree } from "@spanduct/example-support/trace-tree";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import type { Outcome } from "@spanduct/sandbox/worker";
-import { printable } from "./printable.ts";
-import { traceTree } from "./trace-tree.ts";
 
 /** What one guest came to. */
 export interface GuestReport {

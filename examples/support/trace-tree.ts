@@ -15,6 +15,8 @@ export interface TreeOptions {
   readonly maxWidth: number;
   /** Of so many neighbours with one name and nothing in them all are printed; of more, the first two. */
   readonly maxAlike: number;
+  /** Whether to say what differs from run to run and from machine to machine: durations, and frames of stacks. Default true. */
+  readonly details?: boolean;
 }
 
 /** Attributes that other columns say, or an error's own lines. */
@@ -81,9 +83,11 @@ class TreePrinter {
   readonly #scopes: Map<string, Style> = new Map();
   readonly #errorsSeen: Set<string> = new Set();
   readonly #lines: string[] = [];
+  readonly #details: boolean;
 
   constructor(spans: readonly ReadableSpan[], options: TreeOptions) {
     this.#options = options;
+    this.#details = options.details !== false;
     this.#spans = [...spans].sort((a, b) => nanos(b.startTime, a.startTime));
     this.#begin = this.#spans[0]?.startTime ?? [0, 0];
     this.#total = spans.reduce((total, span) => Math.max(total, nanos(this.#begin, span.endTime)), 1);
@@ -168,14 +172,15 @@ class TreePrinter {
     // An error that is on its way out is reported by every span that it passes.
     if (this.#errorsSeen.has(message)) return;
     this.#errorsSeen.add(message);
-    for (const line of explanation(attributes["exception.stacktrace"])) {
+    for (const line of explanation(attributes["exception.stacktrace"], this.#details ? MAX_STACK_FRAMES : 0)) {
       this.#line(this.#bar([]), "", "", indent, this.#paint("dim", line));
     }
   }
 
   #line(bar: string, time: string, level: unknown, branch: string, text: string): void {
     const label = this.#paint(levelStyle(level), printable(level ?? "").padEnd(5));
-    this.#lines.push(`${bar}${this.#paint("dim", time.padStart(9))} ${label} ${this.#paint("dim", branch)}${text}`);
+    const duration = this.#details ? `${this.#paint("dim", time.padStart(9))} ` : "";
+    this.#lines.push(`${bar}${duration}${label} ${this.#paint("dim", branch)}${text}`);
   }
 
   /** As many attributes as fit. */
@@ -247,13 +252,13 @@ function levelStyle(level: unknown): Style {
 }
 
 /** From a stack trace, where the error was thrown and what caused it. */
-function explanation(stack: unknown): string[] {
+function explanation(stack: unknown, maxFrames: number): string[] {
   let frames = 0;
   return String(stack ?? "")
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => !OWN_FRAME.test(line))
-    .filter((line) => line.startsWith("Caused by:") || (line.startsWith("at ") && frames++ < MAX_STACK_FRAMES))
+    .filter((line) => line.startsWith("Caused by:") || (line.startsWith("at ") && frames++ < maxFrames))
     .map((line) => `  ${printable(line)}`);
 }
 
