@@ -30,7 +30,7 @@ export const LAYERS: { readonly [name: string]: Layer } = {
   },
   "@spanduct/sandbox": {
     packages: ["@spanduct/protocol", "@spanduct/transport", "@spanduct/sender", "@spanduct/receiver"],
-    others: { "node:*": ["worker", "vm"], "quickjs-emscripten-core": ["quickjs"] },
+    others: { "node:*": ["worker", "vm"], "quickjs-emscripten-core": ["quickjs"], "quickjs-wasi": ["quickjs-wasi"] },
   },
   // In AssemblyScript: its sources have no imports but their own.
   "@spanduct/guest-assemblyscript": { packages: [], others: { assemblyscript: [] } },

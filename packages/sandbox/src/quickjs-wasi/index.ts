@@ -1,0 +1,6 @@
+// Host half. The guest half is a script that it loads.
+export type { GuestOptions, GuestStats } from "../guest-runs.ts";
+export type { SpanductGlobal } from "../guest-script.ts";
+export type { Committed, Outcome, RolledBack } from "../outcome.ts";
+export type { QuickJSWasiGuest, TraceQuickJSWasiOptions } from "./host.ts";
+export { traceQuickJSWasi } from "./host.ts";
