@@ -1,1 +1,3 @@
+export type { PumpOptions, PumpStep } from "./pump.ts";
+export { Pump } from "./pump.ts";
 export type { BatchHandler, GuestTransport } from "./transport.ts";
