@@ -7,7 +7,7 @@ import type { GuestSpan } from "./span.ts";
 export type Outgoing =
   | { readonly kind: "start"; readonly span: GuestSpan; readonly context: Context }
   | { readonly kind: "end"; readonly span: GuestSpan }
-  | { readonly kind: "log"; readonly logger: Logger; readonly record: OutgoingLogRecord }
+  | { readonly kind: "log"; readonly logger: Logger; readonly scope: string; readonly record: OutgoingLogRecord }
   | {
       readonly kind: "host event";
       /** The host's own span, for what happens outside of all guest spans. */
@@ -19,11 +19,23 @@ export type Outgoing =
 
 export type OutgoingLogRecord = LogRecord & { attributes: AttributeMap };
 
+/** Where what an attempt does goes when nothing holds it back. */
+export interface Outlet {
+  start(span: GuestSpan, context: Context): void;
+  /** A span has been closed. */
+  end(span: GuestSpan): void;
+  send(outgoing: Outgoing): void;
+  /** Keep an error of the host's code, if it is the first. */
+  fail(error: unknown): void;
+  /** Throw the error that was kept, once. */
+  throwFailure(): void;
+}
+
 /**
  * Hands spans to span processors and log records to loggers. What these throw does not stop anything: all of them get everything,
  * and the first error is kept for `throwFailure`.
  */
-export class Delivery {
+export class Delivery implements Outlet {
   readonly #processors: readonly SpanProcessor[];
   #failed = false;
   #failure: unknown;
@@ -77,14 +89,12 @@ export class Delivery {
     }
   }
 
-  /** Keep an error of the host's code, if it is the first. */
   fail(error: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
     this.#failure = error;
   }
 
-  /** Throw the error that was kept, once. */
   throwFailure(): void {
     if (!this.#failed) return;
     const failure = this.#failure;

@@ -1,4 +1,4 @@
-import { type Context, createContextKey, type Span, type SpanContext, trace } from "@opentelemetry/api";
+import { type Context, createContextKey, isSpanContextValid, type Span, type SpanContext, trace } from "@opentelemetry/api";
 
 /**
  * The context that a span is the active one of, made when somebody looks into it: most processors and samplers never do, and a
@@ -30,6 +30,12 @@ export class ParentContext implements Context {
     this.#made ??= trace.setSpan(this.base, this.#span());
     return this.#made;
   }
+}
+
+/** Who the active span of a context is, if it has a valid one. */
+export function contextOf(context: Context | undefined): SpanContext | undefined {
+  const identity = context === undefined ? undefined : trace.getSpanContext(context);
+  return identity !== undefined && isSpanContextValid(identity) ? identity : undefined;
 }
 
 /** Whether this is a context rather than the identity of a span. */

@@ -21,6 +21,7 @@ export interface SavedSpanContext {
   readonly isRemote?: boolean;
 }
 
+/** The identity of a span as plain JSON. */
 export function writeContext({ traceId, spanId, traceFlags, traceState, isRemote }: SpanContext): SavedSpanContext {
   const list = traceState?.serialize();
   return {
@@ -32,6 +33,7 @@ export function writeContext({ traceId, spanId, traceFlags, traceState, isRemote
   };
 }
 
+/** @throws TunnelError "snapshot_mismatch" */
 export function readContext(saved: unknown): SpanContext {
   const { traceId, spanId, traceFlags, traceState, isRemote } = record(saved, "identity");
   const context: SpanContext = {
@@ -114,5 +116,5 @@ export function isRecord(value: unknown): value is { readonly [name: string]: un
 }
 
 export function mismatch(what: string): never {
-  throw new TunnelError("snapshot_mismatch", `the saved span has no proper ${what}; the state is damaged`);
+  throw new TunnelError("snapshot_mismatch", `what was saved of spans has no proper ${what}; the state is damaged`);
 }

@@ -36,6 +36,8 @@ export interface SavedSpan {
   readonly root: boolean;
   /** Whether it is recorded; one that is not has only its identity. */
   readonly recording: boolean;
+  /** Whether it was ended though the guest holds it open: it is not recorded any more, what happens in it is. */
+  readonly closed?: true;
   readonly name: string;
   readonly kind: number;
   /** Name of the instrumentation scope. */
@@ -51,17 +53,21 @@ export interface SavedSpan {
   readonly timings: TimingState;
 }
 
-type SavedScalar = string | number | boolean | { readonly number: string };
-type SavedAttributes = readonly (readonly [string, SavedScalar | readonly SavedScalar[]])[];
+/** A number that JSON has no word for is `{ "number": "NaN" }`. */
+export type SavedScalar = string | number | boolean | { readonly number: string };
+/** Names and values in their order. */
+export type SavedAttributes = readonly (readonly [name: string, value: SavedScalar | readonly SavedScalar[]])[];
 
-interface SavedEvent {
+/** An event of a saved span. */
+export interface SavedEvent {
   readonly name: string;
   readonly time: readonly [number, number];
   readonly attributes: SavedAttributes;
   readonly dropped: number;
 }
 
-interface SavedLink {
+/** A link of a saved span. */
+export interface SavedLink {
   readonly context: SavedSpanContext;
   readonly attributes: SavedAttributes;
   readonly dropped: number;
@@ -73,6 +79,7 @@ export interface SpanOrigin {
   readonly parent: SpanContext | undefined;
   readonly isRoot: boolean;
   readonly recording: boolean;
+  readonly closed: boolean;
   readonly scope: string;
   readonly startTime: HrTime;
 }
@@ -94,6 +101,7 @@ export function writeSpan(span: GuestSpan): SavedSpan {
     ...(parentSpanContext !== undefined && { parent: writeContext(parentSpanContext) }),
     root: span.isRoot,
     recording: span.recording,
+    ...(span.closedEarly && { closed: true }),
     name: state.name,
     kind: state.kind,
     scope: span.instrumentationScope.name,
@@ -132,6 +140,7 @@ export function readSpan(saved: unknown): ReadSpan | undefined {
       parent: saved["parent"] === undefined ? undefined : readContext(saved["parent"]),
       isRoot: boolean(saved["root"], "root"),
       recording: boolean(saved["recording"], "recording"),
+      closed: saved["closed"] !== undefined && boolean(saved["closed"], "closed"),
       scope: string(saved["scope"], "scope"),
       startTime: readTime(saved["start"]),
     },
@@ -171,19 +180,19 @@ function readLink(saved: unknown): Link {
   };
 }
 
-function writeAttributes(attributes: { readonly [name: string]: unknown }): SavedAttributes {
+export function writeAttributes(attributes: { readonly [name: string]: unknown }): SavedAttributes {
   return Object.keys(attributes).map((name) => {
     const value = attributes[name] as AttributeValue;
     return [name, Array.isArray(value) ? value.map(writeScalar) : writeScalar(value)] as const;
   });
 }
 
-function writeScalar(value: string | number | boolean): SavedScalar {
+export function writeScalar(value: string | number | boolean): SavedScalar {
   if (typeof value !== "number" || (Number.isFinite(value) && !Object.is(value, -0))) return value;
   return { number: Object.is(value, -0) ? "-0" : String(value) };
 }
 
-function readAttributes(saved: unknown): AttributeMap {
+export function readAttributes(saved: unknown): AttributeMap {
   const entries = array(saved, "attributes").map((entry) => {
     const [name, value] = array(entry, "attributes");
     const read = attributeValue(Array.isArray(value) ? value.map(readScalar) : readScalar(value));
@@ -193,7 +202,7 @@ function readAttributes(saved: unknown): AttributeMap {
   return Object.fromEntries(entries);
 }
 
-function readScalar(saved: unknown): unknown {
+export function readScalar(saved: unknown): unknown {
   if (!isRecord(saved)) return saved;
   const text = saved["number"];
   return text === "NaN" || text === "Infinity" || text === "-Infinity" || text === "-0" ? Number(text) : undefined;

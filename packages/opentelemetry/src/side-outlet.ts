@@ -65,7 +65,7 @@ export class SideOutlet {
     if (loggers === undefined) return;
     const logger = loggers.get(target);
     if (loggers.isCommon(target)) record.attributes["target"] = target;
-    send({ kind: "log", logger, record });
+    send({ kind: "log", logger, scope: target, record });
   }
 }
 

@@ -3,6 +3,7 @@ import {
   type Context,
   type Exception,
   type HrTime,
+  INVALID_SPANID,
   type Link,
   type Span,
   type SpanContext,
@@ -89,6 +90,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   rootPlace = -1;
   /** @internal How often it was saved. */
   revision = 0;
+  /** @internal Whether the relay has ended it though the guest holds it open. */
+  closedEarly = false;
 
   /** @internal Made by the relay. */
   constructor(
@@ -311,6 +314,38 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.droppedAttributesCount = 0;
     this.events = [];
     this.links = [];
+  }
+
+  /** @internal It has ended for exporters, but not for the guest: from here on it is only what others hang under. */
+  closeEarly(): void {
+    this.closedEarly = true;
+    this.stopRecording();
+  }
+
+  /** @internal A span without length that says that this one is open, to be its child. */
+  pendingChild(identity: SpanContext): GuestSpan {
+    const child = new GuestSpan(
+      this.#setup,
+      this.instrumentationScope,
+      this.#plan,
+      identity,
+      this.#identity,
+      this.name,
+      this.startTime,
+    );
+    child.kind = this.kind;
+    child.attributes = {
+      ...this.attributes,
+      "spanduct.pending": true,
+      "spanduct.pending_parent_id": this.parentSpanContext?.spanId ?? INVALID_SPANID,
+    };
+    child.endTime = this.startTime;
+    return child;
+  }
+
+  /** @internal Take over an end that was worked out before. */
+  finish(end: HrTime): void {
+    this.endTime = end;
   }
 
   /** @internal Give it another id. Spans and links that refer to it share its identity object and follow. */
