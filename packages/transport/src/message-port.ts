@@ -1,17 +1,23 @@
-import { controlAnnounce, controlLevel, controlWord, isControlWord, TunnelError } from "@spanduct/protocol";
+import { isControlWord, TunnelError } from "@spanduct/protocol";
+import { Fifo } from "./fifo.ts";
+import { DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight, MAX_IN_FLIGHT_BATCHES } from "./in-flight.ts";
+import { Pump } from "./pump.ts";
 import type { BatchHandler, GuestTransport } from "./transport.ts";
 
 /** Node's kind of port: `MessagePort`, `parentPort` or `Worker` of `node:worker_threads`. */
 export interface NodePort {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
   on(event: "message" | "messageerror" | "close", listener: (message: unknown) => void): unknown;
+  close?(): void;
   unref?(): void;
+  hasRef?(): boolean;
 }
 
 /** The web's kind of port: `MessagePort`, `Worker`, or the global scope of a worker. */
 export interface WebPort {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
   addEventListener(event: "message" | "messageerror" | "close", listener: (event: { readonly data?: unknown }) => void): void;
+  close?(): void;
   start?(): void;
 }
 
@@ -26,7 +32,7 @@ export type Poll = () => { readonly message: unknown } | undefined;
 
 /** How the guest's end is set up. */
 export interface MessagePortSenderOptions {
-  /** Bytes that may be on their way: sent, and not yet acknowledged by the host. Default 16 MiB. */
+  /** Bytes that may be on their way: sent, and not yet answered by the host. Default 16 MiB, in at most 65536 batches. */
   readonly maxInFlightBytes?: number;
   /**
    * With it, what the host answered is read at every `send`, so that a guest that never returns to its event loop learns of it.
@@ -41,8 +47,6 @@ export interface MessagePortSender extends GuestTransport {
   readonly inFlightBytes: number;
 }
 
-const DEFAULT_MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024;
-
 /**
  * Send batches through a port, each as an `ArrayBuffer` of its own. The host answers each with a control word, a plain number;
  * the answers also bound what is on its way: beyond `maxInFlightBytes`, `send` throws "transport_failed". One batch is always
@@ -51,19 +55,12 @@ const DEFAULT_MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024;
  * `send` does not use `this`. On Node the port does not keep the guest's thread alive.
  */
 export function messagePortSender(port: PortLike, options: MessagePortSenderOptions = {}): MessagePortSender {
-  const { maxInFlightBytes = DEFAULT_MAX_IN_FLIGHT_BYTES, poll } = options;
-  /** Of the batches on their way, oldest first; the host answers in order. */
-  const sizes: number[] = [];
-  let inFlightBytes = 0;
-  let word: number | undefined;
+  const { poll } = options;
+  const inFlight = new InFlight(options.maxInFlightBytes);
   let closed = false;
 
   const onAnswer = (message: unknown): void => {
-    if (!isControlWord(message)) return;
-    inFlightBytes -= sizes.shift() ?? 0;
-    // A request to announce stands until `send` has passed it on, whatever answers follow.
-    const announce = word !== undefined && controlAnnounce(word);
-    word = announce ? controlWord(controlLevel(message), true) : message;
+    if (isControlWord(message)) inFlight.answered(1, message);
   };
   const onClose = (): void => {
     closed = true;
@@ -73,37 +70,50 @@ export function messagePortSender(port: PortLike, options: MessagePortSenderOpti
 
   return {
     get inFlightBytes(): number {
-      return inFlightBytes;
+      return inFlight.bytes;
     },
     send(batch: Uint8Array): number | undefined {
       for (let next = poll?.(); next !== undefined; next = poll?.()) onAnswer(next.message);
       if (closed) throw new TunnelError("transport_closed", "the host closed the message port");
       const { length } = batch;
-      if (inFlightBytes > 0 && inFlightBytes + length > maxInFlightBytes) {
-        throw new TunnelError(
-          "transport_failed",
-          `${length} bytes refused: ${inFlightBytes} of ${maxInFlightBytes} are on their way and the host has not answered`,
-        );
-      }
+      inFlight.check(length);
       const { buffer } = new Uint8Array(batch);
       try {
         port.postMessage(buffer, [buffer]);
       } catch (cause) {
         throw new TunnelError("transport_failed", "the message port refused a batch", { cause });
       }
-      sizes.push(length);
-      inFlightBytes += length;
-      const answer = word;
-      if (answer !== undefined) word = controlWord(controlLevel(answer), false);
-      return answer;
+      inFlight.sent(length);
+      return inFlight.takeWord();
     },
   };
 }
 
+/** What the host's end needs of `node:worker_threads` beyond the port: the module itself will do. */
+export interface WorkerThreads {
+  readonly MessageChannel: new () => { readonly port1: NodePort; readonly port2: NodePort };
+  receiveMessageOnPort(port: NodePort): { readonly message: unknown } | undefined;
+}
+
 /** How the host's end is set up. */
 export interface MessagePortReceiverOptions {
-  /** With it, `drain` works. */
-  readonly poll?: Poll;
+  /**
+   * `node:worker_threads`, where the port is a `MessagePort` of it. Without it, Node hands over everything that has queued up in
+   * one turn of the event loop, and `drain` finds only what it handed over.
+   */
+  readonly threads?: WorkerThreads;
+  /**
+   * What the guest may have on its way, as its own end was told. A guest that is found to have sent twice that without an answer
+   * does not keep to it, and is cut off. Default 16 MiB.
+   */
+  readonly maxInFlightBytes?: number;
+  /** Shares the event loop with the other guests of this thread. Default: a pump of its own. */
+  readonly pump?: Pump;
+  /**
+   * Told once that the guest was cut off, "transport_failed": the port is closed, what it had queued is lost, and the platform
+   * goes on to take memory for what it posts until it is terminated.
+   */
+  readonly onFailure?: (error: TunnelError) => void;
 }
 
 /** Counts of a host's end since it was made. */
@@ -112,75 +122,183 @@ export interface MessagePortStats {
   readonly bytes: number;
   /** Messages that were no batches, or could not be read. */
   readonly ignored: number;
+  /** Batches that had arrived when the guest was cut off, and were not handled. */
+  readonly lost: number;
 }
 
 /** Host end of a message port. */
 export interface MessagePortReceiver {
   readonly stats: MessagePortStats;
   /**
-   * Handle what has arrived, now and not at the next turn of the event loop: before an execution is committed, or when its
-   * worker has exited. Needs `poll`, without which it does nothing.
-   *
-   * @param maxMessages stop after so many, because a guest that is still running may go on posting; default 65536
-   * @returns how many messages were taken; less than `maxMessages` when the port is empty
+   * Resolves when all that has arrived is handled, or the guest was cut off: before an execution is committed, or when its worker
+   * has exited. A guest that goes on sending keeps it waiting.
    */
-  drain(maxMessages?: number): number;
+  drain(): Promise<void>;
+  /** Close the port. What was not handled is not. */
+  close(): void;
 }
 
-const DEFAULT_MAX_DRAINED_MESSAGES = 65_536;
+/** Messages that are taken off the port for each batch that is handled, so that a queue is seen to be too long before it is. */
+const INTAKE = 64;
+
+/** Messages that may wait in one turn before no more are taken from the event. */
+const MAX_EVENTS_PER_TURN = 256;
+
+/** Messages that are no batches which a guest may send over its life; an honest one sends none. */
+const MAX_IGNORED = 65_536;
 
 /**
- * Take batches from a port, hand each to `onBatch`, and answer with the control word that it returns. Messages that are not an
- * `ArrayBuffer` are ignored and counted; in particular, memory that the guest could still write to is never read. What
- * `onBatch` throws goes to the event loop or to the caller of `drain`, and the batch stays unanswered.
+ * Take batches from a port, hand each to `onBatch`, and answer with the control word that it returns: one at a time, in turns of
+ * the event loop that `pump` keeps short. Messages that are not an `ArrayBuffer` are ignored and counted; in particular, memory
+ * that the guest could still write to is never read. What `onBatch` throws goes to the event loop, and the batch stays unanswered.
+ *
+ * On Node a port hands over all that is queued in one turn, which a guest can make last. There the port is moved, which stops
+ * that, and polled until it is empty: the `port` that was given is unusable then, so close the receiver and not the port.
  */
 export function messagePortReceiver(
   port: PortLike,
   onBatch: BatchHandler,
   options: MessagePortReceiverOptions = {},
 ): MessagePortReceiver {
-  const { poll } = options;
-  let batches = 0;
-  let bytes = 0;
-  let ignored = 0;
-
-  const onIgnored = (): void => {
-    ignored++;
-  };
-  const onMessage = (message: unknown): void => {
-    if (!(message instanceof ArrayBuffer)) return onIgnored();
-    batches++;
-    bytes += message.byteLength;
-    port.postMessage(onBatch(new Uint8Array(message)), []);
-  };
-  listen(port, { message: onMessage, messageerror: onIgnored });
-
-  return {
-    get stats(): MessagePortStats {
-      return { batches, bytes, ignored };
-    },
-    drain(maxMessages: number = DEFAULT_MAX_DRAINED_MESSAGES): number {
-      if (poll === undefined) return 0;
-      let taken = 0;
-      while (taken < maxMessages) {
-        const next = tryPoll(poll);
-        if (next === undefined) break;
-        taken++;
-        if (next === UNREADABLE) onIgnored();
-        else onMessage(next.message);
-      }
-      return taken;
-    },
-  };
+  return new Receiver(port, onBatch, options);
 }
 
-const UNREADABLE = { message: undefined };
+class Receiver implements MessagePortReceiver {
+  #port: PortLike;
+  readonly #onBatch: BatchHandler;
+  readonly #threads: WorkerThreads | undefined;
+  readonly #maxBytes: number;
+  readonly #onFailure: ((error: TunnelError) => void) | undefined;
+  readonly #wake: () => void;
+  /** Taken off the port, and neither handled nor answered. */
+  readonly #waiting: Fifo<ArrayBuffer> = new Fifo();
+  #waitingBytes = 0;
+  /** Whether the port hands over messages by itself; when not, it is polled. */
+  #listening = false;
+  /** Whether the port keeps the thread alive; undefined where nobody can know. */
+  #isRef: boolean | undefined;
+  #closed = false;
+  readonly #drained: (() => void)[] = [];
+  #batches = 0;
+  #bytes = 0;
+  #ignored = 0;
+  #lost = 0;
 
-function tryPoll(poll: Poll): ReturnType<Poll> {
-  try {
-    return poll();
-  } catch {
-    return UNREADABLE;
+  constructor(port: PortLike, onBatch: BatchHandler, options: MessagePortReceiverOptions) {
+    this.#port = port;
+    this.#onBatch = onBatch;
+    this.#threads = options.threads;
+    this.#maxBytes = 2 * (options.maxInFlightBytes ?? DEFAULT_MAX_IN_FLIGHT_BYTES);
+    this.#onFailure = options.onFailure;
+    this.#wake = (options.pump ?? new Pump()).source(() => this.#step());
+    this.#listen();
+  }
+
+  get stats(): MessagePortStats {
+    return { batches: this.#batches, bytes: this.#bytes, ignored: this.#ignored, lost: this.#lost };
+  }
+
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained.push(resolve);
+      this.#wake();
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#port.close?.();
+    while (this.#waiting.shift() !== undefined) this.#lost++;
+    this.#wake();
+  }
+
+  #listen(): void {
+    this.#listening = true;
+    const port = this.#port;
+    listen(port, {
+      message: (message) => {
+        // Events that were under way when the port was moved.
+        if (this.#closed || port !== this.#port) return;
+        this.#take(message);
+        if (this.#waiting.length > MAX_EVENTS_PER_TURN) this.#move();
+        this.#wake();
+      },
+      messageerror: () => this.#ignore(),
+    });
+    if (this.#isRef === false) (port as NodePort).unref?.();
+  }
+
+  /** Have the port no longer hand over messages, also not those of this turn. */
+  #move(): void {
+    const threads = this.#threads;
+    if (threads === undefined) return;
+    const port = this.#port as NodePort;
+    this.#isRef = port.hasRef?.();
+    const { port1, port2 } = new threads.MessageChannel();
+    try {
+      port1.postMessage(port, [port as unknown as ArrayBuffer]);
+      this.#port = threads.receiveMessageOnPort(port2)?.message as NodePort;
+      this.#listening = false;
+    } catch {
+      // Closed by someone else, with all that it had.
+    }
+    port1.close?.();
+  }
+
+  /** Handle one batch. */
+  #step(): boolean {
+    const mayHaveMore = !this.#closed && this.#intake();
+    const batch = this.#waiting.shift();
+    if (batch === undefined) {
+      if (mayHaveMore) return true;
+      if (!this.#closed && !this.#listening) this.#listen();
+      for (const resolve of this.#drained.splice(0)) resolve();
+      return false;
+    }
+    this.#waitingBytes -= batch.byteLength;
+    this.#batches++;
+    this.#bytes += batch.byteLength;
+    this.#port.postMessage(this.#onBatch(new Uint8Array(batch)), []);
+    return true;
+  }
+
+  /** @returns whether the port may have more */
+  #intake(): boolean {
+    for (let i = 0; i < INTAKE && !this.#closed; i++) {
+      let next: { readonly message: unknown } | undefined;
+      try {
+        next = this.#threads?.receiveMessageOnPort(this.#port as NodePort);
+      } catch {
+        this.#ignore();
+        continue;
+      }
+      if (next === undefined) return false;
+      this.#take(next.message);
+    }
+    return true;
+  }
+
+  #take(message: unknown): void {
+    if (!(message instanceof ArrayBuffer)) return this.#ignore();
+    this.#waiting.push(message);
+    this.#waitingBytes += message.byteLength;
+    // Whatever its size, a guest may send one when nothing is on its way: the oldest.
+    const bytes = this.#waitingBytes - (this.#waiting.first as ArrayBuffer).byteLength;
+    const { length } = this.#waiting;
+    if (bytes > this.#maxBytes || length > 2 * MAX_IN_FLIGHT_BATCHES) {
+      this.#fail(`the guest does not wait for answers: ${this.#waitingBytes} bytes in ${length} batches have none`);
+    }
+  }
+
+  #ignore(): void {
+    if (++this.#ignored > MAX_IGNORED) this.#fail(`the guest sent ${this.#ignored} messages that are no batches`);
+  }
+
+  #fail(reason: string): void {
+    if (this.#closed) return;
+    this.close();
+    this.#onFailure?.(new TunnelError("transport_failed", reason));
   }
 }
 
