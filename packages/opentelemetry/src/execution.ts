@@ -7,7 +7,7 @@ import {
   TraceFlags,
   trace,
 } from "@opentelemetry/api";
-import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
+import type { ClockDomain, EventTime, Id, TraceContext, TracedValues } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup } from "./attempt-options.ts";
 import { errorOf } from "./attribute-value.ts";
@@ -17,6 +17,7 @@ import { GuestClock } from "./clock.ts";
 import { Delivery, type Outgoing } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
+import { hostContext } from "./host-context.ts";
 import type { AttemptIds } from "./identity.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { isTracingSuppressed } from "./parent-context.ts";
@@ -82,6 +83,8 @@ export class Execution implements Relay<GuestSpan> {
   #phase: "running" | "suspended" | "rolled back" = "running";
   #recordsSome = false;
   #droppedRoot = false;
+  /** Spans of another trace than the host's are open: what trace a new span is in depends on its parent. */
+  #hasOtherTrace = false;
 
   constructor(setup: ExecutionSetup) {
     this.#setup = setup;
@@ -121,6 +124,16 @@ export class Execution implements Relay<GuestSpan> {
   /** 0 when the sampler wants none of the execution's roots and no log records are made of events, else 5. */
   get maxLevel(): number {
     return this.#droppedRoot && !this.#recordsSome && !this.#setup.toLogs ? 0 : 5;
+  }
+
+  /**
+   * `undefined` where each root of the guest's begins a trace of its own. Without the key of span ids while the guest goes on with
+   * spans of another trace than the host's: only the host knows then which trace a new one is in.
+   */
+  get traceContext(): TraceContext | undefined {
+    if (this.#hostSpan === undefined || this.#isSuppressed) return undefined;
+    const context = hostContext(this.#hostSpan);
+    return this.#hasOtherTrace ? context : { ...context, spanKey: this.#ids.spanKey };
   }
 
   timeBase(baseUnixNano: bigint, clock: ClockDomain): void {
@@ -240,7 +253,10 @@ export class Execution implements Relay<GuestSpan> {
         span.revision = revision;
       }
     }
-    if (span !== undefined) this.#count(span);
+    if (span !== undefined) {
+      this.#count(span);
+      if (span.spanContext().traceId !== this.#hostSpan?.traceId) this.#hasOtherTrace = true;
+    }
     return span;
   }
 

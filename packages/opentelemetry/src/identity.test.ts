@@ -1,3 +1,4 @@
+import { hex64, IdPermutation } from "@spanduct/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { AttemptIds, attemptKey, RolledBackSeeds, randomSeed } from "./identity.ts";
@@ -30,6 +31,21 @@ describe("AttemptIds", () => {
         expect(one.spanId()).toMatch(/^(?!0{16})[0-9a-f]{16}$/);
         expect(one.traceId()).toMatch(/^(?!0{32})[0-9a-f]{32}$/);
         expect([one.spanId(), one.traceId()]).toEqual([other.spanId(), other.traceId()]);
+      }),
+    );
+  });
+
+  it("spanKey: what its ids are permuted with, as the contract has it", () => {
+    // Persisted executions count on this one too.
+    expect(key(0n).spanKey).toBe("71ff74186657ba0f1275e1b0de583e48");
+    fc.assert(
+      fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.nat({ max: Number.MAX_SAFE_INTEGER - 1 }), (seed, number) => {
+        const ids = key(seed);
+        expect(ids.spanKey).toMatch(/^[0-9a-f]{32}$/);
+        const words = [0, 8, 16, 24].map((at) => Number.parseInt(ids.spanKey.slice(at, at + 8), 16));
+        const permutation = new IdPermutation(...(words as [number, number, number, number]));
+        permutation.apply(Math.floor((number + 1) / 2 ** 32), (number + 1) | 0);
+        expect(spanIds(ids, [number])).toEqual([hex64(permutation.high, permutation.low)]);
       }),
     );
   });

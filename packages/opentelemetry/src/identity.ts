@@ -1,4 +1,4 @@
-import type { Id } from "@spanduct/protocol";
+import { hex64, type Id, IdPermutation, mix32 } from "@spanduct/protocol";
 
 const TWO_TO_32 = 4_294_967_296;
 
@@ -12,59 +12,21 @@ const LAST_SMALL = 0x7fff_ffff;
 const SPAN = 1;
 const TRACE = 2;
 
-/**
- * A keyed bijection of the 64-bit numbers other than 0: a Feistel network of four rounds over two 32-bit halves. Where it gives 0
- * it is applied once more, which leaves a bijection of the others.
- */
-class Permutation {
-  readonly #key1: number;
-  readonly #key2: number;
-  readonly #key3: number;
-  readonly #key4: number;
-  /** What `apply` gave. */
-  high = 0;
-  low = 0;
-
-  constructor(key: AttemptKey, which: number) {
-    // Two words of state: for two words of seed this is a bijection, so different seeds give different keys.
-    let a = which;
-    let b = 0;
-    for (const word of key) {
-      a = scramble(a ^ word);
-      b = scramble((b + a) | 0);
-    }
-    const next = (): number => {
-      a = scramble((a + b) | 0);
-      b = scramble(b ^ a);
-      return b;
-    };
-    this.#key1 = next();
-    this.#key2 = next();
-    this.#key3 = next();
-    this.#key4 = next();
+/** The keys of a permutation. */
+function derive(key: AttemptKey, which: number): readonly [number, number, number, number] {
+  // Two words of state: for two words of seed this is a bijection, so different seeds give different keys.
+  let a = which;
+  let b = 0;
+  for (const word of key) {
+    a = mix32(a ^ word);
+    b = mix32((b + a) | 0);
   }
-
-  apply(high: number, low: number): void {
-    let left = high;
-    let right = low;
-    do {
-      left ^= scramble((right + this.#key1) | 0);
-      right ^= scramble((left + this.#key2) | 0);
-      left ^= scramble((right + this.#key3) | 0);
-      right ^= scramble((left + this.#key4) | 0);
-    } while ((left | right) === 0);
-    this.high = left;
-    this.low = right;
-  }
-}
-
-/** A bijection of the 32-bit numbers in which every bit of the argument moves every bit of the result. */
-function scramble(value: number): number {
-  let mixed = value ^ (value >>> 16);
-  mixed = Math.imul(mixed, 0x85eb_ca6b);
-  mixed ^= mixed >>> 13;
-  mixed = Math.imul(mixed, 0xc2b2_ae35);
-  return mixed ^ (mixed >>> 16);
+  const next = (): number => {
+    a = mix32((a + b) | 0);
+    b = mix32(b ^ a);
+    return b;
+  };
+  return [next(), next(), next(), next()];
 }
 
 /** What the ids of one attempt are derived from: 32-bit words. */
@@ -89,13 +51,15 @@ export function attemptKey(seed: bigint, attempt: number, retry: number): Attemp
  * | permuted | for |
  * |---|---|
  * | n + 1 | a number greater than all before in this attempt, below 2^63-1 |
- * | 2^63 + c | any other; c counts these from 0 |
+ * | 2^63 + c | any other, and spans that the relay adds; c counts these from 0 |
  *
  * So guests may use a number again, and still the same seed and the same events give the same ids.
  */
 export class AttemptIds {
-  readonly #span: Permutation;
-  readonly #trace: Permutation;
+  /** Keys of the permutation that makes ids of spans, as 32 hexadecimal digits: for `TraceContext.spanKey`. */
+  readonly spanKey: string;
+  readonly #span: IdPermutation;
+  readonly #trace: IdPermutation;
   /** What the first half of a trace's id is derived with from the other. */
   readonly #traceKey: number;
   #highest = -1;
@@ -105,8 +69,10 @@ export class AttemptIds {
   #low = 0;
 
   constructor(key: AttemptKey) {
-    this.#span = new Permutation(key, SPAN);
-    this.#trace = new Permutation(key, TRACE);
+    const [key1, key2, key3, key4] = derive(key, SPAN);
+    this.spanKey = hex64(key1, key2) + hex64(key3, key4);
+    this.#span = new IdPermutation(key1, key2, key3, key4);
+    this.#trace = new IdPermutation(...derive(key, TRACE));
     this.#trace.apply(0, 0);
     this.#traceKey = this.#trace.high;
   }
@@ -128,24 +94,29 @@ export class AttemptIds {
     if (number > this.#highest && this.#place(id)) {
       this.#highest = number;
     } else {
-      this.#high = Math.floor(this.#others / TWO_TO_32) | 0x8000_0000;
-      this.#low = this.#others | 0;
-      this.#others++;
+      this.nextOther();
     }
+  }
+
+  /** Go on to a span that the guest has no number for. */
+  nextOther(): void {
+    this.#high = Math.floor(this.#others / TWO_TO_32) | 0x8000_0000;
+    this.#low = this.#others | 0;
+    this.#others++;
   }
 
   /** Id of the current span: 16 hexadecimal digits, not all of them 0. */
   spanId(): string {
     this.#span.apply(this.#high, this.#low);
-    return hex(this.#span.high, this.#span.low);
+    return hex64(this.#span.high, this.#span.low);
   }
 
   /** Id of the trace that the current span begins: 32 hexadecimal digits, of which the last 16 are a permutation as well. */
   traceId(): string {
     this.#trace.apply(this.#high, this.#low);
     const { high, low } = this.#trace;
-    const first = scramble((high + this.#traceKey) | 0);
-    return hex(first, scramble((low + first) | 0)) + hex(high, low);
+    const first = mix32((high + this.#traceKey) | 0);
+    return hex64(first, mix32((low + first) | 0)) + hex64(high, low);
   }
 
   /** Whether `id + 1` lies below 2^63; it is the current number then. */
@@ -162,33 +133,6 @@ export class AttemptIds {
     this.#low = Number(next & 0xffff_ffffn) | 0;
     return true;
   }
-}
-
-/** 16 hexadecimal digits of two 32-bit halves. One flat string: pieces put together would be flattened at the first use. */
-function hex(high: number, low: number): string {
-  return String.fromCharCode(
-    digit(high >>> 28),
-    digit((high >>> 24) & 15),
-    digit((high >>> 20) & 15),
-    digit((high >>> 16) & 15),
-    digit((high >>> 12) & 15),
-    digit((high >>> 8) & 15),
-    digit((high >>> 4) & 15),
-    digit(high & 15),
-    digit(low >>> 28),
-    digit((low >>> 24) & 15),
-    digit((low >>> 20) & 15),
-    digit((low >>> 16) & 15),
-    digit((low >>> 12) & 15),
-    digit((low >>> 8) & 15),
-    digit((low >>> 4) & 15),
-    digit(low & 15),
-  );
-}
-
-/** Code of the character: "0" is 48, and "a" lies 39 further on than a digit would. */
-function digit(nibble: number): number {
-  return 48 + nibble + (((9 - nibble) >> 4) & 39);
 }
 
 /** Rolled-back attempts whose seeds a process remembers. */

@@ -7,7 +7,7 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
-import type { ClockDomain, EventTime, Id, TracedValues } from "@spanduct/protocol";
+import type { ClockDomain, EventTime, Id, TraceContext, TracedValues } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup } from "./attempt-options.ts";
 import { type AttributeMap, errorOf } from "./attribute-value.ts";
@@ -17,6 +17,7 @@ import { GuestClock, type HostClock } from "./clock.ts";
 import { Delivery, type Outgoing } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
+import { hostContext } from "./host-context.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { ParentContext } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
@@ -81,6 +82,11 @@ export class TracerExecution implements Relay<TracerSpan> {
   /** 0 when the tracer records none of the execution's roots and no log records are made of events, else 5. */
   get maxLevel(): number {
     return this.#droppedRoot && !this.#recordsSome && !this.#setup.toLogs ? 0 : 5;
+  }
+
+  /** Without the key of span ids, which the tracer makes. */
+  get traceContext(): TraceContext | undefined {
+    return this.#host && hostContext(this.#host);
   }
 
   timeBase(baseUnixNano: bigint, clock: ClockDomain): void {

@@ -16,12 +16,14 @@ export { DEFAULT_LIMITS } from "./limits.ts";
 export type { Limits } from "./limits.ts";
 export { normalize } from "./normalize.ts";
 export type { PersistedMetadata, PersistedSpan, PersistedSpans } from "./state.ts";
+export type { TraceContext } from "./trace-context.ts";
 
 // For authors of codecs, transports, senders and receivers.
 export type { BatchDecoder, BatchEncoder, Codec } from "./codec.ts";
 export { controlAnnounce, controlLevel, controlWord, isControlWord } from "./control.ts";
 export { dispatchEvent } from "./dispatch.ts";
 export { IdMap } from "./id-map.ts";
+export { hex64, IdPermutation, mix32 } from "./id-permutation.ts";
 export { LevelNumber, levelFromNumber } from "./level.ts";
 export { recordEvents } from "./recorder.ts";
 export { FieldResolver } from "./resolve.ts";

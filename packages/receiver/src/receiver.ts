@@ -22,6 +22,7 @@ import {
   type ReceiveErrorDetail,
   readMetadata,
   readSpans,
+  type TraceContext,
   TracedValues,
   type TracingEvent,
   type TunnelError,
@@ -175,6 +176,14 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   set maxLevel(level: number) {
     this.#maxLevel = level;
+  }
+
+  /**
+   * What to hand to the guest before it runs, so that it can propagate its spans; `undefined` when there is no span of the host's
+   * above it. Belongs to this receiver: the guest gets that of the next when it goes on with the next.
+   */
+  get traceContext(): TraceContext | undefined {
+    return this.#attempt(() => this.#relay.traceContext);
   }
 
   /** Apply one event. @throws TunnelError what `tryReceive` returns */

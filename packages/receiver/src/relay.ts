@@ -1,4 +1,4 @@
-import type { ClockDomain, EventTime, TracedValues } from "@spanduct/protocol";
+import type { ClockDomain, EventTime, TraceContext, TracedValues } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
 
 /** Where a span or an event belongs. */
@@ -46,6 +46,11 @@ export interface Relay<Span = unknown> {
    * a relay whose root is not sampled says 0. Absent: 5.
    */
   readonly maxLevel?: number;
+  /**
+   * What the guest needs to propagate its spans, asked once every open span is restored; `undefined` when there is no span of the
+   * host's above the guest.
+   */
+  readonly traceContext?: TraceContext | undefined;
   /** Times of the events that follow count from `baseUnixNano` and mean `clock`. Events before the first call have no time. */
   timeBase?(baseUnixNano: bigint, clock: ClockDomain): void;
   /** A call site that the arena had not seen. */

@@ -1,4 +1,4 @@
-import { DecodeError, TunnelError } from "@spanduct/protocol";
+import { DecodeError, type TraceContext, TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import { commit, type Outcome, rollBack } from "./outcome.ts";
 
@@ -16,8 +16,8 @@ export interface GuestStats {
 
 /** What the host asks of its guest. */
 export interface Turns {
-  /** A run begins. @param word control word to begin with */
-  begin?(word: number): void;
+  /** A run begins. @param word control word to begin with; @param traceContext where the guest's spans will be in the host's trace */
+  begin?(word: number, traceContext: TraceContext | undefined): void;
   /** A run ends: deliver what is batched. */
   end(): void;
 }
@@ -36,6 +36,11 @@ export class GuestRuns {
 
   get stats(): GuestStats {
     return { ignored: this.#ignored };
+  }
+
+  /** That of the run at hand. */
+  get traceContext(): TraceContext | undefined {
+    return this.#receiver?.traceContext;
   }
 
   /** The narrow function. @returns the control word, or 0 which says nothing */
@@ -65,7 +70,7 @@ export class GuestRuns {
     };
     const failed = (error: unknown): Outcome<T, Span> => end(() => rollBack(receiver, error));
     try {
-      this.#turns.begin?.(receiver.control());
+      this.#turns.begin?.(receiver.control(), receiver.traceContext);
       const value = action();
       if (value instanceof Promise) return value.then((value) => end(() => commit(receiver, value)), failed);
       return end(() => commit(receiver, value));

@@ -1,3 +1,4 @@
+import type { TraceContext } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import { performanceClock } from "@spanduct/sender";
 import { type GuestOptions, GuestRuns, type GuestStats } from "../guest-runs.ts";
@@ -27,13 +28,26 @@ export interface WasmGuest {
    * which sends each event as JSON, make the receiver with `codec: json`.
    */
   readonly send: (ptr: number, len: number) => number;
-  /** For guests that import from `spanduct`: `send`, and `now() -> i64`, nanoseconds since the Unix epoch. */
-  readonly imports: { readonly spanduct: { readonly send: WasmGuest["send"]; readonly now: () => bigint } };
+  /** For guests that import from `spanduct`. */
+  readonly imports: {
+    readonly spanduct: {
+      readonly send: WasmGuest["send"];
+      /** `() -> i64`: nanoseconds since the Unix epoch. */
+      readonly now: () => bigint;
+      /**
+       * `(ptr: i32, capacity: i32) -> i32`: write the trace context of the run at hand, as many of its bytes as there is room for.
+       * In ASCII, with a line feed behind the first and the second: `traceparent` (55 bytes), `spanKey` (32 bytes or none),
+       * `tracestate` (may be empty). Returns the length of all of it; 0 where there is no context.
+       */
+      readonly trace_context: (ptr: number, capacity: number) => number;
+    };
+  };
   readonly stats: GuestStats;
   /**
    * Call into the instance, with everything it traces going to `receiver`, and settle the receiver: when `action` returns, or
-   * its promise resolves, that commits; a trap and whatever else it throws roll back. Either way the export `spanduct_flush`
-   * is called first where the module has one.
+   * its promise resolves, that commits; a trap and whatever else it throws roll back. Where the module has them, the exports
+   * `spanduct_begin(control: i32)`, with a control word, and `spanduct_flush()` are called before and after `action`, the latter
+   * also after a trap.
    *
    * @throws TunnelError "guest_busy": another run of this guest has not ended
    */
@@ -46,36 +60,71 @@ export interface WasmGuest {
  * "malformed" and counted, and the guest goes on. Outside of `run`, thus also in the module's start function, it sends in vain.
  */
 export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
-  let exports: { readonly memory?: WasmMemory; readonly spanduct_flush?: () => void } = {};
+  let exports: Exports = {};
   const runs = new GuestRuns(options, { end: () => exports.spanduct_flush?.() });
 
-  const send = (ptr: number, len: number): number => {
+  /** A range of the module's memory; `undefined` where there is none, which is reported. */
+  const range = (ptr: number, len: number): Uint8Array | undefined => {
     const buffer: unknown = (options.memory ?? exports.memory)?.buffer;
-    if (!(buffer instanceof ArrayBuffer) && !isShared(buffer)) return runs.malformed("the module has no memory", 0);
+    if (!(buffer instanceof ArrayBuffer) && !isShared(buffer)) {
+      runs.malformed("the module has no memory", 0);
+      return undefined;
+    }
     // Numbers of a guest with a 64-bit memory are bigints; those of others are signed.
     const start = typeof ptr === "bigint" ? Number(ptr) : ptr >>> 0;
     const length = typeof len === "bigint" ? Number(len) : len >>> 0;
     if (start < 0 || length < 0 || start + length > buffer.byteLength) {
-      return runs.malformed(`${length} bytes are not inside of ${buffer.byteLength} bytes of memory`, start);
+      runs.malformed(`${length} bytes are not inside of ${buffer.byteLength} bytes of memory`, start);
+      return undefined;
     }
-    const bytes = new Uint8Array(buffer, start, length);
+    return new Uint8Array(buffer, start, length);
+  };
+
+  const send = (ptr: number, len: number): number => {
+    const bytes = range(ptr, len);
+    if (bytes === undefined) return 0;
     // Other threads of the guest can write to shared memory while it is read.
-    return runs.receiveBatch(buffer instanceof ArrayBuffer ? bytes : bytes.slice());
+    return runs.receiveBatch(bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice());
+  };
+
+  const trace_context = (ptr: number, capacity: number): number => {
+    const { traceContext } = runs;
+    if (traceContext === undefined) return 0;
+    const bytes = range(ptr, capacity);
+    if (bytes === undefined) return 0;
+    const text = asText(traceContext);
+    for (let i = 0; i < Math.min(text.length, bytes.length); i++) bytes[i] = text.charCodeAt(i);
+    return text.length;
   };
 
   return {
     send,
-    imports: { spanduct: { send, now: () => performanceClock(performance).start() } },
+    imports: { spanduct: { send, now: () => performanceClock(performance).start(), trace_context } },
     get stats() {
       return runs.stats;
     },
     run: (<T, Span>(receiver: TracingEventReceiver<Span>, instance: WasmInstance, action: () => T): Outcome<T, Span> => {
       return runs.run(receiver, () => {
         exports = instance.exports;
+        exports.spanduct_begin?.(receiver.control());
         return action();
       });
     }) as WasmGuest["run"],
   };
+}
+
+/** What a module may export for its host half. */
+interface Exports {
+  readonly memory?: WasmMemory;
+  readonly spanduct_begin?: (control: number) => void;
+  readonly spanduct_flush?: () => void;
+}
+
+/** A form that guests in any language can take apart. */
+function asText({ traceparent, tracestate = "", spanKey = "" }: TraceContext): string {
+  // It came from who knows where.
+  const isPlain = /^[ -~]*$/.test(tracestate);
+  return `${traceparent}\n${spanKey}\n${isPlain ? tracestate : ""}`;
 }
 
 /** Not `instanceof`: where pages are not isolated there is no such class. */

@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { controlWord, type TunnelError } from "@spanduct/protocol";
+import { controlWord, type TraceContext, type TunnelError } from "@spanduct/protocol";
 import { json } from "@spanduct/protocol/json";
 import { type ReceiverOptions, TracingEventReceiver } from "@spanduct/receiver";
 import { batches, TracingEventSender } from "@spanduct/sender";
@@ -225,7 +225,65 @@ describe("send", () => {
   });
 });
 
+describe("trace_context", () => {
+  const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const spanKey = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+  /** What the import returned, and what it wrote at address 100; a dot for what it left alone. */
+  function ask(
+    traceContext: TraceContext | undefined,
+    capacity: number,
+    ptr = 100,
+  ): [length: number, text: string, ignored: number] {
+    const memory = new Memory({ initial: 1 });
+    const guest = traceWasm({ memory });
+    const outcome = guest.run(receiverOf(Object.assign(new TraceRecorder(), { traceContext })), { exports: {} }, () => {
+      new Uint8Array(memory.buffer).fill(".".charCodeAt(0));
+      return guest.imports.spanduct.trace_context(ptr, capacity);
+    });
+    if (outcome.kind === "rolled_back") throw outcome.error;
+    const text = Buffer.from(memory.buffer.slice(100, 300)).toString("latin1").replace(/\.+$/, "");
+    return [outcome.value, text, guest.stats.ignored];
+  }
+
+  it("writes the context of the run at hand, as much of it as there is room for, and returns how much there is", () => {
+    const whole = `${traceparent}\n${spanKey}\nvendor=1,other=2`;
+    const context = { traceparent, spanKey, tracestate: "vendor=1,other=2" };
+    expect(ask(context, 200)).toEqual([whole.length, whole, 0]);
+    expect(ask(context, whole.length)).toEqual([whole.length, whole, 0]);
+    expect(ask(context, 88)).toEqual([whole.length, `${traceparent}\n${spanKey}`, 0]);
+    expect(ask(context, 0)).toEqual([whole.length, "", 0]);
+    expect(ask({ traceparent }, 200)).toEqual([57, `${traceparent}\n\n`, 0]);
+    expect(ask({ traceparent, tracestate: "not=\u00e4scii" }, 200)).toEqual([57, `${traceparent}\n\n`, 0]);
+  });
+
+  it("says 0 where there is none, also outside of a run", () => {
+    expect(ask(undefined, 200)).toEqual([0, "", 0]);
+    expect(traceWasm().imports.spanduct.trace_context(0, 88)).toBe(0);
+  });
+
+  it.each([
+    [PAGE, 1],
+    [PAGE - 87, 88],
+    [-1, 88],
+    [0, -1],
+  ])("refuses a range that is not inside of the memory: %i, %i", (ptr, capacity) => {
+    expect(ask({ traceparent, spanKey }, capacity, ptr)).toEqual([0, "", 1]);
+  });
+});
+
 describe("run", () => {
+  it("tells a module that it begins, with the level of the receiver", () => {
+    const { guest, instance } = start();
+    const words: number[] = [];
+    const beginning = { exports: { ...instance.exports, spanduct_begin: (word: number) => words.push(word) } };
+    for (const maxLevel of [5, 0]) {
+      const outcome = guest.run(receiverOf(new TraceRecorder(), { maxLevel }), beginning, () => words.length);
+      expect(outcome).toMatchObject({ kind: "committed", value: words.length });
+    }
+    expect(words).toEqual([controlWord(5, false), controlWord(0, false)]);
+  });
+
   it("settles an asynchronous run when its promise does", async () => {
     const { guest, instance, exports } = start();
     const trace = new TraceRecorder();
