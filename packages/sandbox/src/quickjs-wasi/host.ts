@@ -50,7 +50,7 @@ export function traceQuickJSWasi(vm: QuickJS, options: TraceQuickJSWasiOptions =
   });
 
   try {
-    const isRestored = vm.global.hasOwnProperty("__spanduct_flush");
+    const isRestored = vm.global.getProp("__spanduct_flush").consume((flush) => flush.isFunction);
     define(vm, isRestored, "__spanduct_now", now);
     define(vm, isRestored, "__spanduct_send", (batch) => receive(batch, runs));
     if (!isRestored) vm.evalCode(GUEST_BUNDLE, "spanduct").dispose();
