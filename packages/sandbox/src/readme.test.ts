@@ -74,6 +74,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 it.each([
   ["worker-host.ts", ["the guest says 6765", "went well, 0 spans open, 0 of them here", "fibonacci n=20"]],
   ["quickjs-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "user script · hello"]],
+  ["quickjs-wasi-host.ts", ["went well, 0 spans open, 0 of them here", "ask answer=42"]],
   ["vm-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "rule · hello"]],
   ["wasm-host.ts", ["went well, 0 spans open, 0 of them here", expect.stringMatching(/^sum count=4 result=/)]],
   ["crate-host.ts", ["went well, 0 spans open, 0 of them here", "from Rust n=3"]],
