@@ -1,4 +1,4 @@
-import { hex64, type Id, IdPermutation, mix32 } from "@spanduct/protocol";
+import { type Id, IdPermutation, mix32 } from "@spanduct/protocol";
 
 const TWO_TO_32 = 4_294_967_296;
 
@@ -70,7 +70,7 @@ export class AttemptIds {
 
   constructor(key: AttemptKey) {
     const [key1, key2, key3, key4] = derive(key, SPAN);
-    this.spanKey = hex64(key1, key2) + hex64(key3, key4);
+    this.spanKey = hex(key1, key2) + hex(key3, key4);
     this.#span = new IdPermutation(key1, key2, key3, key4);
     this.#trace = new IdPermutation(...derive(key, TRACE));
     this.#trace.apply(0, 0);
@@ -108,7 +108,7 @@ export class AttemptIds {
   /** Id of the current span: 16 hexadecimal digits, not all of them 0. */
   spanId(): string {
     this.#span.apply(this.#high, this.#low);
-    return hex64(this.#span.high, this.#span.low);
+    return hex(this.#span.high, this.#span.low);
   }
 
   /** Id of the trace that the current span begins: 32 hexadecimal digits, of which the last 16 are a permutation as well. */
@@ -116,7 +116,7 @@ export class AttemptIds {
     this.#trace.apply(this.#high, this.#low);
     const { high, low } = this.#trace;
     const first = mix32((high + this.#traceKey) | 0);
-    return hex64(first, mix32((low + first) | 0)) + hex64(high, low);
+    return hex(first, mix32((low + first) | 0)) + hex(high, low);
   }
 
   /** Whether `id + 1` lies below 2^63; it is the current number then. */
@@ -133,6 +133,33 @@ export class AttemptIds {
     this.#low = Number(next & 0xffff_ffffn) | 0;
     return true;
   }
+}
+
+/** 16 hexadecimal digits of two 32-bit halves. One flat string: pieces put together would be flattened at the first use. */
+function hex(high: number, low: number): string {
+  return String.fromCharCode(
+    digit(high >>> 28),
+    digit((high >>> 24) & 15),
+    digit((high >>> 20) & 15),
+    digit((high >>> 16) & 15),
+    digit((high >>> 12) & 15),
+    digit((high >>> 8) & 15),
+    digit((high >>> 4) & 15),
+    digit(high & 15),
+    digit(low >>> 28),
+    digit((low >>> 24) & 15),
+    digit((low >>> 20) & 15),
+    digit((low >>> 16) & 15),
+    digit((low >>> 12) & 15),
+    digit((low >>> 8) & 15),
+    digit((low >>> 4) & 15),
+    digit(low & 15),
+  );
+}
+
+/** Code of the character: "0" is 48, and "a" lies 39 further on than a digit would. */
+function digit(nibble: number): number {
+  return 48 + nibble + (((9 - nibble) >> 4) & 39);
 }
 
 /** Rolled-back attempts whose seeds a process remembers. */

@@ -45,30 +45,3 @@ export function mix32(value: number): number {
   mixed = Math.imul(mixed, 0xc2b2_ae35);
   return mixed ^ (mixed >>> 16);
 }
-
-/** 16 hexadecimal digits of two 32-bit halves. One flat string: pieces put together would be flattened at the first use. */
-export function hex64(high: number, low: number): string {
-  return String.fromCharCode(
-    digit(high >>> 28),
-    digit((high >>> 24) & 15),
-    digit((high >>> 20) & 15),
-    digit((high >>> 16) & 15),
-    digit((high >>> 12) & 15),
-    digit((high >>> 8) & 15),
-    digit((high >>> 4) & 15),
-    digit(high & 15),
-    digit(low >>> 28),
-    digit((low >>> 24) & 15),
-    digit((low >>> 20) & 15),
-    digit((low >>> 16) & 15),
-    digit((low >>> 12) & 15),
-    digit((low >>> 8) & 15),
-    digit((low >>> 4) & 15),
-    digit(low & 15),
-  );
-}
-
-/** Code of the character: "0" is 48, and "a" lies 39 further on than a digit would. */
-function digit(nibble: number): number {
-  return 48 + nibble + (((9 - nibble) >> 4) & 39);
-}

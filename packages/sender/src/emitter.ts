@@ -6,6 +6,7 @@ import {
   type EventTime,
   type Id,
   isControlWord,
+  type TraceContext,
   ValueList,
 } from "@spanduct/protocol";
 import type { Clock } from "./clock.ts";
@@ -22,6 +23,26 @@ export interface SiteState {
   epoch: number;
 }
 
+/** Who a span is, as OpenTelemetry's `SpanContext` has it. */
+export interface SpanIdentity {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly traceFlags: number;
+  readonly tracestate: string | undefined;
+}
+
+/** What `propagate` makes of trace contexts. `undefined` stands for what cannot be known. */
+export interface Propagation {
+  /** A run begins: the spans that are opened from now on belong to this context. */
+  begin(context: TraceContext | undefined): void;
+  /** @param number of a span; without one, the host's span above the run at hand */
+  identify(number?: number): SpanIdentity | undefined;
+  /** `identify` as a W3C header. */
+  traceparent(number?: number): string | undefined;
+  /** Number of this guest's span that has these ids. */
+  numberOf(traceId: string, spanId: string): number | undefined;
+}
+
 /**
  * What senders, call sites and spans write through. Nothing here throws: an event that cannot be made or delivered is counted in
  * `dropped`. So is what the output traces while it is at work.
@@ -31,13 +52,15 @@ export class Emitter {
   maxLevel: number;
   clock: Clock | undefined;
   dropped = 0;
+  /** Number of the span that was opened last. */
+  lastSpan = 0;
+  propagation: Propagation | undefined;
   readonly #output: SenderOutput;
   /** For the values of the next event; gone while the application's getters run, which may trace too. */
   #spare: ValueList | undefined;
   /** Writes begun and not ended: above 0 it is the output that traces. */
   #depth = 0;
   #lastSite = 0;
-  #lastSpan = 0;
   /** Call sites announced under an earlier number are announced again before their next use. */
   #epoch = 1;
 
@@ -69,7 +92,7 @@ export class Emitter {
     try {
       const sink = this.#open(site);
       const time = this.#now();
-      const id = ++this.#lastSpan;
+      const id = ++this.lastSpan;
       sink.newSpan(id, parentId, site.id, values, time);
       if (enter) sink.spanEntered(id, time);
       this.#done(values);

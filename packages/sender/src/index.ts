@@ -17,3 +17,4 @@ export { millisecondClock, performanceClock } from "./clock.ts";
 export type { ConsoleLike, ConsoleMethod } from "./console.ts";
 export { captureConsole } from "./console.ts";
 export type { OnEvent, SenderOutput } from "./output.ts";
+export { propagate } from "./propagate.ts";

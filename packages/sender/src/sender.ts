@@ -3,6 +3,7 @@ import { type CallSiteOptions, EventCallSite, SpanCallSite } from "./call-site.t
 import type { Clock } from "./clock.ts";
 import { Emitter } from "./emitter.ts";
 import { eachEvent, type OnEvent, type SenderOutput } from "./output.ts";
+import type { Span } from "./span.ts";
 
 /** How a sender is set up. */
 export interface SenderOptions {
@@ -49,6 +50,14 @@ export class TracingEventSender {
   /** Declare a call site that emits events. Do it once, not at every use. */
   event<const Field extends string = never>(options: CallSiteOptions<Field>): EventCallSite<Field> {
     return new EventCallSite(this.emitter, this.#target, options);
+  }
+
+  /**
+   * The W3C header `traceparent` that makes what it is given to a child of `span` in the host's trace. Without a span, and for one
+   * that is filtered or closed, of the host's span above the guest. `undefined` where that is not known, see `propagate`.
+   */
+  traceparent(span?: Span): string | undefined {
+    return this.emitter.propagation?.traceparent(span?.id);
   }
 
   /** Deliver what is batched. Call it before the guest is left to itself: at the end of a task, a request, a step. */
