@@ -1,0 +1,83 @@
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import type { RemoteRun, RemoteRuntime } from "./remote-suite.ts";
+import type { RemoteResult } from "./stand-in.ts";
+
+/** In front of lines that are results; guests write to the standard output as well. */
+const MARK = "\u0001result ";
+
+const RUNNER = `
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { run } from "./suite.js";
+
+for await (const index of createInterface({ input: process.stdin })) {
+  const result = await run(Number(index));
+  process.stdout.write("\\n" + ${JSON.stringify(MARK)} + JSON.stringify(result) + "\\n");
+}
+process.exit();
+`;
+
+/** A process of another runtime, started as `command ...args runner.js`. */
+export function runtimeProcess(command: string, args: readonly string[], missing: string | undefined): RemoteRuntime {
+  return {
+    missing,
+    async load(modules) {
+      const folder = mkdtempSync(join(tmpdir(), "remote-suite-"));
+      writeFileSync(join(folder, "package.json"), `{ "type": "module" }`);
+      for (const [name, code] of [...modules, ["runner.js", RUNNER] as const]) writeFileSync(join(folder, name), code);
+      const child = spawn(command, [...args, join(folder, "runner.js")], { cwd: folder, stdio: ["pipe", "pipe", "pipe"] });
+      return new ProcessRun(child, folder);
+    },
+  };
+}
+
+class ProcessRun implements RemoteRun {
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #folder: string;
+  #asked: { done(result: RemoteResult): void; failed(error: Error): void } | undefined;
+  /** What it wrote besides results. */
+  #output = "";
+  /** Why it answers no more. */
+  #end: Error | undefined;
+
+  constructor(child: ChildProcessByStdio<Writable, Readable, Readable>, folder: string) {
+    this.#child = child;
+    this.#folder = folder;
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      if (line.startsWith(MARK)) this.#asked?.done(JSON.parse(line.slice(MARK.length)));
+      else this.#output += `${line}\n`;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text) => (this.#output += text));
+    child.on("error", (error) => this.#ended(error));
+    child.on("exit", (exitCode) => this.#ended(new Error(`the runtime ended with exit code ${exitCode}: ${this.#output}`)));
+  }
+
+  #ended(error: Error): void {
+    this.#end = error;
+    this.#asked?.failed(error);
+  }
+
+  async run(index: number): Promise<RemoteResult> {
+    if (this.#end !== undefined) throw this.#end;
+    const result = new Promise<RemoteResult>((done, failed) => {
+      this.#asked = { done, failed };
+    });
+    this.#child.stdin.write(`${index}\n`);
+    return result;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#end === undefined) {
+      const exit = once(this.#child, "exit");
+      this.#child.kill("SIGKILL");
+      await exit;
+    }
+    rmSync(this.#folder, { recursive: true });
+  }
+}
