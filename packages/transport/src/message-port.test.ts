@@ -1,10 +1,11 @@
 import { once } from "node:events";
 import * as threads from "node:worker_threads";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
-import { controlWord } from "@spanduct/protocol";
+import { controlWord, type TunnelError } from "@spanduct/protocol";
 import { expect, it, onTestFinished } from "vitest";
 import { type TransportPair, type TransportSetup, transportContract } from "../../../test/contract/transport.ts";
 import { messagePortReceiver, messagePortSender, type PortLike, type WebPort } from "./message-port.ts";
+import { Pump } from "./pump.ts";
 
 const WORD = controlWord(5, false);
 
@@ -84,14 +85,14 @@ it("messagePortReceiver: what is no batch is ignored and counted, and gets no an
 
   expect(received).toEqual([Uint8Array.of(1, 2)]);
   expect(host.stats).toEqual({ batches: 1, bytes: 2, ignored: junk.length, lost: 0 });
-  expect(answers).toEqual([WORD]);
+  expect(answers).toEqual([[1, WORD]]);
 });
 
 it("messagePortSender: answers that are no control words are ignored", async () => {
   const { port1, port2 } = channel();
   const guest = messagePortSender(port1, { poll: () => receiveMessageOnPort(port1) });
   guest.send(Uint8Array.of(1));
-  for (const message of [0, -1, "5", {}, null, Number.NaN]) port2.postMessage(message);
+  for (const message of [0, WORD, "5", {}, null, [], [1], [1, 5], [WORD], ["1", WORD], [0.5, WORD]]) port2.postMessage(message);
   expect(guest.send(Uint8Array.of(2))).toBeUndefined();
   expect(guest.inFlightBytes).toBe(2);
 });
@@ -99,7 +100,7 @@ it("messagePortSender: answers that are no control words are ignored", async () 
 it("messagePortSender: more answers than batches do no harm", () => {
   const { port1, port2 } = channel();
   const guest = messagePortSender(port1, { poll: () => receiveMessageOnPort(port1), maxInFlightBytes: 4 });
-  for (let i = 0; i < 10; i++) port2.postMessage(WORD);
+  for (let i = 0; i < 10; i++) port2.postMessage([i - 1, WORD]);
   expect(guest.send(new Uint8Array(3))).toBe(WORD);
   expect(guest.inFlightBytes).toBe(3);
   expect(() => guest.send(new Uint8Array(3))).toThrow("[transport_failed] 3 bytes refused: 3 of 4");
@@ -192,4 +193,101 @@ it("messagePortReceiver.drain: what a worker sent before it was terminated is th
   const host = messagePortReceiver(port2, onBatch, { threads });
   await host.drain();
   expect(received).toEqual([1, 2, 3, 4, 5]);
+});
+
+it("messagePortReceiver: answers that a guest does not read do not pile up, and it gets the newest once it reads", async () => {
+  const { port1, port2 } = channel();
+  const host = messagePortReceiver(port2, (bytes) => controlWord((bytes[0] as number) % 6, false), { threads });
+  for (let i = 1; i <= 10_000; i++) {
+    port1.postMessage(Uint8Array.of(i % 6).buffer);
+    if (i % 100 === 0) await host.drain();
+  }
+  const answers: [batches: number, word: number][] = [];
+  const read = (): void => {
+    for (let next = receiveMessageOnPort(port1); next !== undefined; next = receiveMessageOnPort(port1))
+      answers.push(next.message);
+  };
+  read();
+  expect(answers).toHaveLength(256);
+  port1.postMessage(256);
+  await host.drain();
+  read();
+  expect(answers).toHaveLength(257);
+  expect(answers.reduce((sum, [batches]) => sum + batches, 0)).toBe(10_000);
+  expect(answers.at(-1)?.[1]).toBe(controlWord(10_000 % 6, false));
+});
+
+it("messagePortReceiver: a guest that does not wait for answers is cut off where the bound ends, and is told to the host", async () => {
+  const { port1, port2 } = channel();
+  let handled = 0;
+  const failures: TunnelError[] = [];
+  const host = messagePortReceiver(port2, () => ++handled && WORD, {
+    threads,
+    maxInFlightBytes: 1000,
+    pump: new Pump({ turnMs: 0 }),
+    onFailure: (error) => failures.push(error),
+  });
+  for (let i = 0; i < 100; i++) port1.postMessage(new ArrayBuffer(100));
+  await host.drain();
+  expect(failures.map(String)).toEqual([
+    expect.stringContaining("[transport_failed] the guest does not wait for answers: 2200 bytes"),
+  ]);
+  expect(host.stats).toEqual({ batches: 0, bytes: 0, ignored: 0, lost: 22 });
+  await until(() => handled === 0);
+});
+
+it("messagePortReceiver: an honest guest's full window, and one batch of any size, are within the bound", async () => {
+  const { port1, port2 } = channel();
+  const failures: TunnelError[] = [];
+  const onFailure = (error: TunnelError): number => failures.push(error);
+  const host = messagePortReceiver(port2, () => WORD, { threads, maxInFlightBytes: 1000, onFailure });
+  const guest = messagePortSender(port1, { maxInFlightBytes: 1000 });
+  guest.send(new Uint8Array(100_000));
+  await host.drain();
+  await until(() => guest.inFlightBytes === 0);
+  for (let i = 0; i < 10; i++) guest.send(new Uint8Array(100));
+  await host.drain();
+  expect(failures).toEqual([]);
+  expect(host.stats).toEqual({ batches: 11, bytes: 101_000, ignored: 0, lost: 0 });
+});
+
+it("messagePortReceiver: a flood of messages that are no batches ends the port", async () => {
+  const { port1, port2 } = channel();
+  const failures: TunnelError[] = [];
+  const host = messagePortReceiver(port2, () => WORD, { threads, onFailure: (error) => failures.push(error) });
+  for (let i = 0; i <= 65_536; i++) port1.postMessage(-1);
+  await host.drain();
+  expect(failures.map(({ code }) => code)).toEqual(["transport_failed"]);
+});
+
+it.each([
+  ["of batches that are small", "const batch = new ArrayBuffer(64); port.postMessage(batch, [batch]);"],
+  ["of batches that are large", "const batch = new ArrayBuffer(1 << 20); port.postMessage(batch, [batch]);"],
+  ["of other messages", "port.postMessage({ not: 'a batch' });"],
+])("messagePortReceiver: a storm %s leaves the host its timers and its memory", { timeout: 60_000 }, async (_, post) => {
+  const { port1, port2 } = channel();
+  let cut = false;
+  // A host that takes its time.
+  const onBatch = (): number => {
+    for (const end = performance.now() + 0.05; performance.now() < end; );
+    return WORD;
+  };
+  const host = messagePortReceiver(port2, onBatch, { threads, onFailure: () => (cut = true) });
+  const before = process.memoryUsage.rss();
+  const worker = startWorker(`for (;;) { ${post} }`, port1);
+  await once(worker, "online");
+  const late: number[] = [];
+  let most = before;
+  for (const end = performance.now() + 1000; performance.now() < end && !cut; ) {
+    const start = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    late.push(performance.now() - start - 5);
+    most = Math.max(most, process.memoryUsage.rss());
+  }
+  await worker.terminate();
+  await host.drain();
+  expect(cut).toBe(true);
+  // Not the very latest, because machines under load answer now and then late by themselves.
+  expect(late.sort((a, b) => a - b)[Math.floor(late.length * 0.9)]).toBeLessThan(50);
+  expect(most - before).toBeLessThan(512 * 1024 * 1024);
 });

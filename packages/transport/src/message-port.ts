@@ -1,6 +1,6 @@
 import { isControlWord, TunnelError } from "@spanduct/protocol";
 import { Fifo } from "./fifo.ts";
-import { DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight, MAX_IN_FLIGHT_BATCHES } from "./in-flight.ts";
+import { DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight, laterWord, MAX_IN_FLIGHT_BATCHES } from "./in-flight.ts";
 import { Pump } from "./pump.ts";
 import type { BatchHandler, GuestTransport } from "./transport.ts";
 
@@ -41,6 +41,15 @@ export interface MessagePortSenderOptions {
   readonly poll?: Poll;
 }
 
+/** From the host: how many batches it has handled since it last said so, and the control word. */
+type Answer = readonly [batches: number, word: number];
+
+/** Answers that the guest has read before it says so, with their number. */
+const READ_ANSWERS = 64;
+
+/** Answers that the host sends without having heard that they are read: those of a guest that never reads are kept for it. */
+const MAX_UNREAD_ANSWERS = 256;
+
 /** Guest end of a message port. */
 export interface MessagePortSender extends GuestTransport {
   /** Bytes that are on their way. */
@@ -48,9 +57,10 @@ export interface MessagePortSender extends GuestTransport {
 }
 
 /**
- * Send batches through a port, each as an `ArrayBuffer` of its own. The host answers each with a control word, a plain number;
- * the answers also bound what is on its way: beyond `maxInFlightBytes`, `send` throws "transport_failed". One batch is always
- * let through when nothing is on its way.
+ * Send batches through a port, each as an `ArrayBuffer` of its own. The host answers with `[batches, word]`: how many it has
+ * handled since its last answer, and the control word. That also bounds what is on its way: beyond `maxInFlightBytes`, `send`
+ * throws "transport_failed". One batch is always let through when nothing is on its way. The number of answers that were read goes
+ * back as a plain number now and then.
  *
  * `send` does not use `this`. On Node the port does not keep the guest's thread alive.
  */
@@ -58,9 +68,14 @@ export function messagePortSender(port: PortLike, options: MessagePortSenderOpti
   const { poll } = options;
   const inFlight = new InFlight(options.maxInFlightBytes);
   let closed = false;
+  let read = 0;
 
   const onAnswer = (message: unknown): void => {
-    if (isControlWord(message)) inFlight.answered(1, message);
+    if (!isAnswer(message)) return;
+    inFlight.answered(...message);
+    if (++read < READ_ANSWERS) return;
+    port.postMessage(read, []);
+    read = 0;
   };
   const onClose = (): void => {
     closed = true;
@@ -87,6 +102,10 @@ export function messagePortSender(port: PortLike, options: MessagePortSenderOpti
       return inFlight.takeWord();
     },
   };
+}
+
+function isAnswer(message: unknown): message is Answer {
+  return Array.isArray(message) && Number.isSafeInteger(message[0]) && isControlWord(message[1]);
 }
 
 /** What the host's end needs of `node:worker_threads` beyond the port: the module itself will do. */
@@ -141,15 +160,18 @@ export interface MessagePortReceiver {
 /** Messages that are taken off the port for each batch that is handled, so that a queue is seen to be too long before it is. */
 const INTAKE = 64;
 
-/** Messages that may wait in one turn before no more are taken from the event. */
-const MAX_EVENTS_PER_TURN = 256;
+/** Batches that are answered together, unless there is news for the guest or nothing else to do. */
+const ANSWERED_TOGETHER = 64;
+
+/** Messages that the port may hand over before the pump comes to its turn. */
+const MAX_EVENTS = 256;
 
 /** Messages that are no batches which a guest may send over its life; an honest one sends none. */
 const MAX_IGNORED = 65_536;
 
 /**
- * Take batches from a port, hand each to `onBatch`, and answer with the control word that it returns: one at a time, in turns of
- * the event loop that `pump` keeps short. Messages that are not an `ArrayBuffer` are ignored and counted; in particular, memory
+ * Take batches from a port, hand each to `onBatch`, and answer with the control word that it returns: in turns of the event loop
+ * that `pump` keeps short. Messages that are not an `ArrayBuffer` are ignored and counted; in particular, memory
  * that the guest could still write to is never read. What `onBatch` throws goes to the event loop, and the batch stays unanswered.
  *
  * On Node a port hands over all that is queued in one turn, which a guest can make last. There the port is moved, which stops
@@ -175,6 +197,14 @@ class Receiver implements MessagePortReceiver {
   #waitingBytes = 0;
   /** Whether the port hands over messages by itself; when not, it is polled. */
   #listening = false;
+  /** Messages that the port handed over since the last step. */
+  #events = 0;
+  /** Batches handled since the last answer, and the word that goes with the next. */
+  #owed = 0;
+  #word: number | undefined;
+  /** The word of the last answer. */
+  #told: number | undefined;
+  #unread = 0;
   /** Whether the port keeps the thread alive; undefined where nobody can know. */
   #isRef: boolean | undefined;
   #closed = false;
@@ -221,7 +251,7 @@ class Receiver implements MessagePortReceiver {
         // Events that were under way when the port was moved.
         if (this.#closed || port !== this.#port) return;
         this.#take(message);
-        if (this.#waiting.length > MAX_EVENTS_PER_TURN) this.#move();
+        if (++this.#events > MAX_EVENTS) this.#move();
         this.#wake();
       },
       messageerror: () => this.#ignore(),
@@ -248,19 +278,34 @@ class Receiver implements MessagePortReceiver {
 
   /** Handle one batch. */
   #step(): boolean {
+    this.#events = 0;
     const mayHaveMore = !this.#closed && this.#intake();
     const batch = this.#waiting.shift();
-    if (batch === undefined) {
-      if (mayHaveMore) return true;
-      if (!this.#closed && !this.#listening) this.#listen();
-      for (const resolve of this.#drained.splice(0)) resolve();
-      return false;
+    if (batch !== undefined) {
+      this.#waitingBytes -= batch.byteLength;
+      this.#batches++;
+      this.#bytes += batch.byteLength;
+      const word = this.#onBatch(new Uint8Array(batch));
+      this.#owed++;
+      this.#word = this.#word === undefined ? word : laterWord(this.#word, word);
+      if (this.#owed >= ANSWERED_TOGETHER || this.#word !== this.#told) this.#answer();
+      return true;
     }
-    this.#waitingBytes -= batch.byteLength;
-    this.#batches++;
-    this.#bytes += batch.byteLength;
-    this.#port.postMessage(this.#onBatch(new Uint8Array(batch)), []);
-    return true;
+    if (mayHaveMore) return true;
+    this.#answer();
+    if (!this.#closed && !this.#listening) this.#listen();
+    for (const resolve of this.#drained.splice(0)) resolve();
+    return false;
+  }
+
+  #answer(): void {
+    if (this.#closed || this.#word === undefined || this.#unread >= MAX_UNREAD_ANSWERS) return;
+    const answer: Answer = [this.#owed, this.#word];
+    this.#owed = 0;
+    this.#told = this.#word;
+    this.#word = undefined;
+    this.#unread++;
+    this.#port.postMessage(answer, []);
   }
 
   /** @returns whether the port may have more */
@@ -280,6 +325,10 @@ class Receiver implements MessagePortReceiver {
   }
 
   #take(message: unknown): void {
+    if (typeof message === "number" && message > 0 && message <= this.#unread) {
+      this.#unread -= message;
+      return;
+    }
     if (!(message instanceof ArrayBuffer)) return this.#ignore();
     this.#waiting.push(message);
     this.#waitingBytes += message.byteLength;

@@ -82,6 +82,17 @@ describe("traceWorker", { timeout: 60_000 }, () => {
     expect(trace.lines().slice(0, 2)).toEqual(["open (rolled back)", "  · last words"]);
   });
 
+  it("terminates a worker that floods the tunnel, and rolls it back", async () => {
+    const { outcome, trace } = start(`
+      spanduct.tracing.span({ name: "before" }).enter();
+      spanduct.tracing.flush();
+      const { port } = threads.workerData.spanduct;
+      for (;;) port.postMessage(new ArrayBuffer(1 << 20));
+    `);
+    expect(await outcome).toMatchObject({ kind: "rolled_back", error: { code: "transport_failed" } });
+    expect(trace.lines()[0]).toBe("before (rolled back)");
+  });
+
   it("rolls back a worker whose code does not load", async () => {
     const { outcome } = start("this is no code");
     expect(await outcome).toMatchObject({ kind: "rolled_back", error: { name: "SyntaxError" } });
