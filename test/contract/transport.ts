@@ -19,8 +19,27 @@ export interface TransportSetup {
   readonly maxInFlightBytes: number;
 }
 
+/** What a transport cannot do, and why. */
+export interface TransportException {
+  readonly reason: string;
+  readonly titles: readonly string[];
+}
+
 /** What every transport does, whatever it is made of. `create` returns a new pair each time. */
-export function transportContract(name: string, create: (setup: TransportSetup) => TransportPair): void {
+export function transportContract(
+  name: string,
+  create: (setup: TransportSetup) => TransportPair,
+  exceptions: readonly TransportException[] = [],
+): void {
+  const unmet = new Set(exceptions.flatMap(({ titles }) => titles));
+
+  function test(title: string, body: () => Promise<void>): void {
+    const exception = exceptions.find(({ titles }) => titles.includes(title));
+    unmet.delete(title);
+    if (exception === undefined) it(title, body);
+    else it.skip(`${title} (${exception.reason})`);
+  }
+
   const PLAIN = controlWord(5, false);
 
   function recording(answer: (batch: number) => number = () => PLAIN): { received: Uint8Array[]; onBatch: BatchHandler } {
@@ -29,7 +48,7 @@ export function transportContract(name: string, create: (setup: TransportSetup) 
   }
 
   describe(`${name}: what every transport does`, () => {
-    it("send: batches arrive whole and in order", async () => {
+    test("send: batches arrive whole and in order", async () => {
       const batches = fc.array(fc.uint8Array({ maxLength: 2000 }), { maxLength: 20 });
       await fc.assert(
         fc.asyncProperty(batches, async (sent) => {
@@ -43,7 +62,7 @@ export function transportContract(name: string, create: (setup: TransportSetup) 
       );
     });
 
-    it("send: a batch of a megabyte arrives", async () => {
+    test("send: a batch of a megabyte arrives", async () => {
       const { received, onBatch } = recording();
       await using pair = create({ onBatch, maxInFlightBytes: 1 << 24 });
       const batch = Uint8Array.from({ length: 1 << 20 }, (_, i) => i % 251);
@@ -53,7 +72,7 @@ export function transportContract(name: string, create: (setup: TransportSetup) 
       expect(Buffer.compare(received[0] as Uint8Array, batch)).toBe(0);
     });
 
-    it("send: the caller's memory is its own again at once, and only the view travels", async () => {
+    test("send: the caller's memory is its own again at once, and only the view travels", async () => {
       const { received, onBatch } = recording();
       await using pair = create({ onBatch, maxInFlightBytes: 1 << 20 });
       const memory = Uint8Array.of(1, 2, 3, 4);
@@ -64,7 +83,7 @@ export function transportContract(name: string, create: (setup: TransportSetup) 
       expect(received).toEqual([Uint8Array.of(2, 3), Uint8Array.of(9)]);
     });
 
-    it("send: what the host does to the bytes is not seen by the guest", async () => {
+    test("send: what the host does to the bytes is not seen by the guest", async () => {
       await using pair = create({ onBatch: (bytes) => bytes.fill(0) && PLAIN, maxInFlightBytes: 1 << 20 });
       const batch = Uint8Array.of(1, 2, 3);
       pair.guest.send(batch);
@@ -72,7 +91,7 @@ export function transportContract(name: string, create: (setup: TransportSetup) 
       expect(batch).toEqual(Uint8Array.of(1, 2, 3));
     });
 
-    it("send: returns the host's last control word once it has come", async () => {
+    test("send: returns the host's last control word once it has come", async () => {
       const { onBatch } = recording((batch) => controlWord(batch + 1, false));
       await using pair = create({ onBatch, maxInFlightBytes: 1 << 20 });
       pair.guest.send(Uint8Array.of(1));
@@ -81,7 +100,7 @@ export function transportContract(name: string, create: (setup: TransportSetup) 
       expect(pair.guest.send(Uint8Array.of(3))).toBe(controlWord(2, false));
     });
 
-    it("send: a request to announce again is passed on once, also when later answers do not repeat it", async () => {
+    test("send: a request to announce again is passed on once, also when later answers do not repeat it", async () => {
       const { onBatch } = recording((batch) => controlWord(4, batch === 0));
       await using pair = create({ onBatch, maxInFlightBytes: 1 << 20 });
       const answers = [pair.guest.send(Uint8Array.of(1)), pair.guest.send(Uint8Array.of(2))];
@@ -90,32 +109,36 @@ export function transportContract(name: string, create: (setup: TransportSetup) 
       expect(answers.filter((word) => word === controlWord(4, true))).toHaveLength(1);
     });
 
-    it("send: beyond the bound of bytes on their way a batch is refused, and accepted once the host has answered", async () => {
+    test("send: beyond the bound of bytes on their way batches are refused, and accepted once the host has answered", async () => {
       const { received, onBatch } = recording();
       await using pair = create({ onBatch, maxInFlightBytes: 100 });
       const batch = new Uint8Array(60);
-      pair.guest.send(batch);
+      let accepted = 0;
+      while (accepted < 100 && code(() => pair.guest.send(batch)) === undefined) accepted++;
       expect(code(() => pair.guest.send(batch))).toBe("transport_failed");
-      pair.guest.send(new Uint8Array(40));
+      // A bound that has to be a power of two is at most twice as high.
+      expect(accepted * 60).toBeLessThanOrEqual(200);
       await pair.settle();
       pair.guest.send(batch);
       await pair.settle();
-      expect(received.map((bytes) => bytes.length)).toEqual([60, 40, 60]);
+      expect(received.map((bytes) => bytes.length)).toEqual(new Array(accepted + 1).fill(60));
     });
 
-    it("send: a batch above the bound goes through when nothing else is on its way", async () => {
+    test("send: a batch above the bound goes through when nothing else is on its way", async () => {
       const { received, onBatch } = recording();
       await using pair = create({ onBatch, maxInFlightBytes: 10 });
-      pair.guest.send(new Uint8Array(50));
+      pair.guest.send(new Uint8Array(5000));
       await pair.settle();
-      expect(received.map((bytes) => bytes.length)).toEqual([50]);
+      expect(received.map((bytes) => bytes.length)).toEqual([5000]);
     });
 
-    it("send: is refused when the host is gone", async () => {
+    test("send: is refused when the host is gone", async () => {
       await using pair = create({ onBatch: () => PLAIN, maxInFlightBytes: 100 });
       await pair.closeHost();
       expect(code(() => pair.guest.send(Uint8Array.of(1)))).toBe("transport_closed");
     });
+
+    if (unmet.size > 0) throw new Error(`no test has the title ${[...unmet].join(", ")}`);
   });
 }
 
