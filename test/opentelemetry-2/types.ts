@@ -1,11 +1,12 @@
 import type { Span as ApiSpan, Context, SpanContext } from "@opentelemetry/api";
 import type { LoggerProvider as ApiLoggerProvider } from "@opentelemetry/api-logs";
 import type { Resource } from "@opentelemetry/resources";
-import type { ReadableSpan, Sampler, SpanLimits, SpanProcessor } from "@opentelemetry/sdk-trace-base";
+import type { ReadableSpan, Sampler, SpanExporter, SpanLimits, SpanProcessor } from "@opentelemetry/sdk-trace-base";
 import type {
   ExecutionOptions,
   GuestSpan,
   OpenTelemetryRelayOptions,
+  SpanExporter as OurExporter,
   SpanProcessor as OurProcessor,
 } from "@spanduct/opentelemetry";
 
@@ -14,6 +15,7 @@ import type {
 declare const span: GuestSpan;
 declare const processor: SpanProcessor;
 declare const ourProcessor: OurProcessor;
+declare const exporter: SpanExporter;
 declare const sampler: Sampler;
 declare const limits: SpanLimits;
 declare const resource: Resource;
@@ -23,6 +25,7 @@ declare const parent: Context | SpanContext;
 export const readable = span satisfies ReadableSpan;
 export const writable = span satisfies ApiSpan;
 export const theirs = ourProcessor satisfies SpanProcessor;
+export const exports = exporter satisfies OurExporter;
 export const options = {
   spanProcessors: [processor],
   sampler,

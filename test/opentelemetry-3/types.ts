@@ -1,10 +1,11 @@
 import type { LoggerProvider as ApiLoggerProvider, Span as ApiSpan, Context, SpanContext } from "@opentelemetry/api";
 import type { Resource } from "@opentelemetry/resources";
-import type { ReadableSpan, Sampler, SpanLimits, SpanProcessor } from "@opentelemetry/sdk-trace";
+import type { ReadableSpan, Sampler, SpanExporter, SpanLimits, SpanProcessor } from "@opentelemetry/sdk-trace";
 import type {
   ExecutionOptions,
   GuestSpan,
   OpenTelemetryRelayOptions,
+  SpanExporter as OurExporter,
   SpanProcessor as OurProcessor,
 } from "@spanduct/opentelemetry";
 
@@ -13,6 +14,7 @@ import type {
 declare const span: GuestSpan;
 declare const processor: SpanProcessor;
 declare const ourProcessor: OurProcessor;
+declare const exporter: SpanExporter;
 declare const sampler: Sampler;
 declare const limits: SpanLimits;
 declare const resource: Resource;
@@ -22,6 +24,7 @@ declare const parent: Context | SpanContext;
 export const readable = span satisfies ReadableSpan;
 export const writable = span satisfies ApiSpan;
 export const theirs = ourProcessor satisfies SpanProcessor;
+export const exports = exporter satisfies OurExporter;
 export const options = {
   spanProcessors: [processor],
   sampler,

@@ -1,4 +1,4 @@
-import { type Context, context, type Link, ROOT_CONTEXT, type SpanContext, trace } from "@opentelemetry/api";
+import { type Attributes, type Context, context, type Link, ROOT_CONTEXT, type SpanContext, trace } from "@opentelemetry/api";
 import { isContext } from "./parent-context.ts";
 
 /** Where events go; see `AttemptOptions.events`. */
@@ -27,6 +27,18 @@ export interface AttemptOptions {
    * are dropped, which is reported as `relay_failed` with a cause that says "limit_exceeded".
    */
   readonly maxHeld?: number;
+  /**
+   * Show spans before they end: for each that is open a child without length goes out, of the same name and with the attribute
+   * `spanduct.pending`, which any backend can show. `immediate`: when the span opens; else when the attempt that opened it is
+   * committed and has not closed it. Default: no.
+   */
+  readonly pendingSpans?: boolean;
+  /**
+   * Milliseconds that a span may be open, by the clock of the host. An older one is ended when an attempt is persisted, and says so:
+   * attribute `spanduct.forced_close` = `max_span_age`. To the guest it stays open; its children hang under it as before. Default:
+   * no limit.
+   */
+  readonly maxSpanAgeMs?: number;
 }
 
 /** Where an attempt hangs. */
@@ -40,6 +52,12 @@ export interface PlacementOptions {
   readonly links?: readonly Link[];
 }
 
+/** The span that the relay makes of an attempt. */
+export interface RunSpan {
+  readonly name: string;
+  readonly attributes: Readonly<Attributes>;
+}
+
 /** `AttemptOptions` and `PlacementOptions` with everything decided. */
 export interface AttemptSetup {
   readonly toSpans: boolean;
@@ -49,6 +67,8 @@ export interface AttemptSetup {
   /** Let nothing of a rolled-back attempt out that is held. */
   readonly discards: boolean;
   readonly maxHeld: number;
+  readonly pendingSpans: boolean;
+  readonly maxSpanAgeMs: number;
   readonly context: Context;
   readonly links: readonly Link[];
 }
@@ -56,6 +76,7 @@ export interface AttemptSetup {
 /** @throws TypeError for `events` "log" or "both" without a logger provider */
 export function resolveAttempt(options: AttemptOptions & PlacementOptions, hasLogs: boolean): AttemptSetup {
   const { events = "auto", export: exportMode = "immediate", rollback = "mark", maxHeld = 100_000, parent, links = [] } = options;
+  const { pendingSpans = false, maxSpanAgeMs = Number.POSITIVE_INFINITY } = options;
   if (!hasLogs && (events === "log" || events === "both")) throw new TypeError(`events: "${events}" needs a loggerProvider`);
   const toLogs = events === "auto" ? hasLogs : events !== "span";
   const isTransactional = exportMode === "transactional";
@@ -65,6 +86,8 @@ export function resolveAttempt(options: AttemptOptions & PlacementOptions, hasLo
     isTransactional,
     discards: isTransactional && rollback === "discard",
     maxHeld,
+    pendingSpans,
+    maxSpanAgeMs,
     context: parentContext(parent),
     links,
   };

@@ -1,32 +1,31 @@
+import { type Context, type HrTime, type Link, type SpanContext, TraceFlags } from "@opentelemetry/api";
 import {
-  type Context,
-  type HrTime,
-  isSpanContextValid,
-  type Link,
-  type SpanContext,
-  TraceFlags,
-  trace,
-} from "@opentelemetry/api";
-import type { ClockDomain, EventTime, Id, TraceContext, TracedValues } from "@spanduct/protocol";
+  type CallSiteData,
+  type ClockDomain,
+  type EventTime,
+  type Id,
+  type TraceContext,
+  TracedValues,
+} from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
-import type { AttemptSetup } from "./attempt-options.ts";
+import type { AttemptSetup, RunSpan } from "./attempt-options.ts";
 import { errorOf } from "./attribute-value.ts";
 import { AttributeWriter } from "./attribute-writer.ts";
-import type { CallSitePlan, CallSitePlans } from "./call-site.ts";
+import { CallSitePlan, type CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
-import { Delivery, type Outgoing } from "./delivery.ts";
+import type { Outgoing, Outlet } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
 import { hostContext } from "./host-context.ts";
 import type { AttemptIds } from "./identity.ts";
 import { OpenRoots } from "./open-roots.ts";
-import { isTracingSuppressed } from "./parent-context.ts";
+import { contextOf, isTracingSuppressed } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import { readSpan, type SavedSpan, writeSpan } from "./saved-span.ts";
-import type { Logger, Sampler, SamplingResult, SpanProcessor } from "./sdk.ts";
+import type { Logger, Sampler, SamplingResult } from "./sdk.ts";
 import { lossEvent, SideOutlet } from "./side-outlet.ts";
 import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
-import { flagRolledBack } from "./status.ts";
+import { type ForcedClose, flagForcedClose, flagRolledBack } from "./status.ts";
 
 /** A guest can open very many roots and lose a batch with every few bytes. */
 const MAX_TOLD_OF_LOSS = 16;
@@ -35,7 +34,10 @@ const MAX_TOLD_OF_LOSS = 16;
 export interface ExecutionSetup extends AttemptSetup {
   readonly spans: SpanSetup;
   readonly plans: CallSitePlans;
-  readonly processors: readonly SpanProcessor[];
+  /** Where spans and records go when they need not wait. */
+  readonly outlet: Outlet;
+  /** Keep what `undoCommit` needs. */
+  readonly canUndo?: boolean;
   /** Default: as the parent; sampled where there is none. */
   readonly sampler: Sampler | undefined;
   readonly loggers: PerTarget<Logger> | undefined;
@@ -44,7 +46,15 @@ export interface ExecutionSetup extends AttemptSetup {
   readonly idsAfterRollback: (() => AttemptIds) | undefined;
   /** Told when the attempt is rolled back. */
   readonly onRollback: () => void;
+  /** Trace of the guest's roots where there is no span above them. Default: each begins its own. */
+  readonly traceId?: string | undefined;
+  /** The attempt is a span of its own, the root of a trace, and what it opens is in there. */
+  readonly run?: RunSpan | undefined;
 }
+
+/** The call site that a run's own span has. */
+const RUN: CallSiteData = { kind: "span", name: "run", target: "@spanduct/opentelemetry", level: "info", fields: [] };
+const NO_VALUES = new TracedValues();
 
 /**
  * One attempt at an execution.
@@ -60,27 +70,31 @@ export class Execution implements Relay<GuestSpan> {
   readonly #plans: CallSitePlans;
   readonly #ids: AttemptIds;
   readonly #sampler: Sampler | undefined;
-  readonly #context: Context;
+  #context: Context;
   readonly #links: Link[];
   readonly #isTransactional: boolean;
   readonly #toSpans: boolean;
   readonly #toLogs: boolean;
   readonly #clock: GuestClock;
-  readonly #delivery: Delivery;
+  readonly #outlet: Outlet;
   readonly #side: SideOutlet;
   /** Marks spans of this attempt. An object of its own, so that a span does not keep the attempt's memory. */
   readonly #attempt: object = {};
-  readonly #hostSpan: SpanContext | undefined;
+  #hostSpan: SpanContext | undefined;
+  readonly #run: GuestSpan | undefined;
   readonly #isSuppressed: boolean;
   readonly #spanWriter: AttributeWriter;
   readonly #eventWriter: AttributeWriter;
   /** What goes out at the commit, in order. */
   readonly #held: Held<Outgoing>;
+  /** What has gone out at the commit, where that may be undone. */
+  #committed: readonly Outgoing[] = [];
   /** Spans of earlier attempts that this one has changed, as they were. */
   readonly #before: Map<GuestSpan, SpanState> = new Map();
   /** Open spans without a parent among the guest's. */
   readonly #roots: OpenRoots<GuestSpan> = new OpenRoots();
   #phase: "running" | "suspended" | "rolled back" = "running";
+  #isFinishing = false;
   #recordsSome = false;
   #droppedRoot = false;
   /** Spans of another trace than the host's are open: what trace a new span is in depends on its parent. */
@@ -99,26 +113,31 @@ export class Execution implements Relay<GuestSpan> {
     this.#toLogs = setup.toLogs;
     this.#clock = new GuestClock(setup.spans.clock);
     this.#held = new Held(setup.maxHeld);
-    this.#delivery = new Delivery(setup.processors);
+    this.#outlet = setup.outlet;
     const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = setup.spans.limits;
     this.#spanWriter = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
     this.#eventWriter = new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit);
+    this.#isSuppressed = isTracingSuppressed(setup.context);
+    this.#hostSpan = contextOf(setup.context);
+    // Without a sampler the host's span decides, so this is known before the first span.
+    if (this.#isSuppressed || (setup.sampler === undefined && !isSampledUnder(this.#hostSpan))) this.#droppedRoot = true;
+    this.#run = setup.run === undefined || this.#isSuppressed ? undefined : this.#openRun(setup.run);
     this.#side = new SideOutlet({
       loggers: setup.loggers,
-      context: setup.context,
+      context: this.#context,
       clock: setup.spans.clock,
       send: (outgoing) => {
         const { full } = this.#held;
-        if (!setup.isTransactional) this.#delivery.send(outgoing);
+        if (!setup.isTransactional) this.#outlet.send(outgoing);
         else if (full === undefined) this.#held.push(outgoing);
-        else this.#delivery.fail(full);
+        else this.#outlet.fail(full);
       },
     });
-    this.#isSuppressed = isTracingSuppressed(setup.context);
-    const host = trace.getSpanContext(setup.context);
-    this.#hostSpan = host !== undefined && isSpanContextValid(host) ? host : undefined;
-    // Without a sampler the host's span decides, so this is known before the first span.
-    if (this.#isSuppressed || (setup.sampler === undefined && !isSampledUnder(this.#hostSpan))) this.#droppedRoot = true;
+  }
+
+  /** Identity of the attempt's own span, where it has one. */
+  get runContext(): SpanContext | undefined {
+    return this.#run?.spanContext();
   }
 
   /** 0 when the sampler wants none of the execution's roots and no log records are made of events, else 5. */
@@ -140,8 +159,11 @@ export class Execution implements Relay<GuestSpan> {
     this.#clock.timeBase(baseUnixNano, clock);
   }
 
-  newSpan(callSite: CallSite, id: Id, values: TracedValues, { span: parent }: Parent<GuestSpan>, time: EventTime): GuestSpan {
+  newSpan(callSite: CallSite, id: Id, values: TracedValues, { span: inside }: Parent<GuestSpan>, time: EventTime): GuestSpan {
     const plan = this.#plans.get(callSite);
+    // What an attempt that is a span of its own opens inside of spans of earlier ones goes under that span.
+    const isMoved = this.#run !== undefined && inside !== undefined && inside.attempt !== this.#attempt;
+    const parent = isMoved ? undefined : inside;
     const above = parent === undefined ? this.#hostSpan : parent.spanContext();
     const start = this.#clock.at(time);
     const span = new GuestSpan(this.#spans, plan.scope, plan, this.#identify(id, above), above, plan.givenName, start);
@@ -151,6 +173,7 @@ export class Execution implements Relay<GuestSpan> {
       span.stopRecording();
     } else {
       span.begin(this.#spanWriter, values);
+      if (isMoved) span.addLink({ context: inside.spanContext(), attributes: { "spanduct.link": "parent" } });
       this.#begin(span, parent, above);
     }
     this.#count(span);
@@ -163,7 +186,7 @@ export class Execution implements Relay<GuestSpan> {
       this.#touch(span);
       span.record(this.#spanWriter, values);
     }
-    this.#delivery.throwFailure();
+    this.#outlet.throwFailure();
   }
 
   recordFollowsFrom(span: GuestSpan, followsFrom: GuestSpan, _time: EventTime): void {
@@ -171,7 +194,7 @@ export class Execution implements Relay<GuestSpan> {
       this.#touch(span);
       span.addLink({ context: followsFrom.spanContext(), attributes: { "opentracing.ref_type": "follows_from" } });
     }
-    this.#delivery.throwFailure();
+    this.#outlet.throwFailure();
   }
 
   enter(span: GuestSpan, time: EventTime): void {
@@ -180,7 +203,7 @@ export class Execution implements Relay<GuestSpan> {
       this.#clock.read(time);
       span.enter(this.#clock.seconds, this.#clock.nanos);
     }
-    this.#delivery.throwFailure();
+    this.#outlet.throwFailure();
   }
 
   exit(span: GuestSpan, time: EventTime): void {
@@ -190,19 +213,16 @@ export class Execution implements Relay<GuestSpan> {
       this.#clock.read(time);
       span.exit(this.#clock.seconds, this.#clock.nanos);
     }
-    this.#delivery.throwFailure();
+    this.#outlet.throwFailure();
   }
 
   tryClose(span: GuestSpan, time: EventTime): void {
     if (span.recording && !span.ended && !this.#isPutBack(span)) {
       this.#touch(span);
       this.#roots.delete(span);
-      span.close(this.#clock.at(time));
-      if (this.#phase === "rolled back") this.#endRolledBack(span);
-      else if (this.#isTransactional || span.attempt !== this.#attempt) this.#held.push({ kind: "end", span });
-      else this.#delivery.end(span);
+      this.#close(span, time);
     }
-    this.#delivery.throwFailure();
+    this.#outlet.throwFailure();
   }
 
   event(callSite: CallSite, values: TracedValues, { span }: Parent<GuestSpan>, time: EventTime): void {
@@ -215,7 +235,7 @@ export class Execution implements Relay<GuestSpan> {
       else if (this.#toSpans) span.pushEvent(spanEvent(this.#eventWriter, plan, values, at));
     }
     if (this.#toLogs || span === undefined) this.#sideEvent(callSite, plan, values, span, at);
-    this.#delivery.throwFailure();
+    this.#outlet.throwFailure();
   }
 
   /** An event `spanduct.loss` on open roots; where there is none, a log record or an event of the host's span. */
@@ -229,7 +249,7 @@ export class Execution implements Relay<GuestSpan> {
       span.pushEvent(event);
     }
     if (this.#roots.isEmpty) this.#side.loss(event);
-    this.#delivery.throwFailure();
+    this.#outlet.throwFailure();
   }
 
   /** @throws TunnelError "snapshot_mismatch": the saved state says it is this relay's and is damaged */
@@ -240,15 +260,16 @@ export class Execution implements Relay<GuestSpan> {
     let span = open;
     if (read !== undefined) {
       const { origin, state, revision } = read;
-      if (open === undefined || !isSame(open.spanContext(), origin.identity)) {
+      if (open === undefined || origin.closed || !isSame(open.spanContext(), origin.identity)) {
         const plan = plans.get(callSite);
         const scope = plans.scope(origin.scope);
         span = new GuestSpan(spans, scope, plan, origin.identity, origin.parent, state.name, origin.startTime);
         span.isRoot = origin.isRoot;
-        if (!origin.recording) span.stopRecording();
+        if (origin.closed) span.closeEarly();
+        else if (!origin.recording) span.stopRecording();
       }
       // What this process remembers is the same, or what is left of an attempt whose state was not kept in the end.
-      if (span !== undefined && (span !== open || span.revision !== revision)) {
+      if (span !== undefined && !origin.closed && (span !== open || span.revision !== revision)) {
         span.state = state;
         span.revision = revision;
       }
@@ -263,7 +284,18 @@ export class Execution implements Relay<GuestSpan> {
   /** Plain JSON: what `restoreSpan` needs. */
   saveSpan(span: GuestSpan): SavedSpan {
     span.revision++;
-    return writeSpan(span);
+    const reason = span.recording ? this.#reasonToClose(span) : undefined;
+    const saved = writeSpan(span);
+    if (reason === undefined) return saved;
+    this.#touch(span);
+    flagForcedClose(span.attributes, reason);
+    this.#close(span, undefined);
+    return { ...saved, recording: false, closed: true, attributes: [], events: [], links: [] };
+  }
+
+  /** The guest is at its end: what it has left open when it is persisted is closed, and says so. */
+  finish(): void {
+    this.#isFinishing = true;
   }
 
   suspend(): void {
@@ -271,9 +303,14 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   commit(): void {
-    this.#before.clear();
-    for (const outgoing of this.#held.take()) this.#delivery.send(outgoing);
-    this.#delivery.throwFailure();
+    if (this.#run !== undefined) this.#close(this.#run, undefined);
+    const held = this.#held.take();
+    if (this.#setup.canUndo === true) this.#committed = held;
+    else this.#before.clear();
+    const pending = this.#setup.pendingSpans && this.#isTransactional ? openOf(held) : [];
+    for (const outgoing of held) this.#outlet.send(outgoing);
+    for (const span of pending) this.#showPending(span);
+    this.#outlet.throwFailure();
   }
 
   rollback(): void {
@@ -294,10 +331,66 @@ export class Execution implements Relay<GuestSpan> {
         if (outgoing.kind === "end") outgoing.span.markRolledBack();
         else if (outgoing.kind === "log") flagRolledBack(outgoing.record.attributes);
         else if (outgoing.kind === "host event") flagRolledBack(outgoing.attributes);
-        this.#delivery.send(outgoing);
+        this.#outlet.send(outgoing);
       }
     }
-    this.#delivery.throwFailure();
+    if (this.#run?.isOpen === true) this.#close(this.#run, undefined);
+    this.#outlet.throwFailure();
+  }
+
+  /** The attempt was committed, and nothing of that counts: it is rolled back, and what the guest has left open is closed. */
+  undoCommit(): void {
+    const open = openOf(this.#committed);
+    for (const outgoing of this.#committed) this.#held.push(outgoing);
+    this.#committed = [];
+    this.rollback();
+    for (const span of open.reverse()) this.#close(span, undefined);
+  }
+
+  /** Open the span that the attempt is. Everything hangs under it from here on. */
+  #openRun({ name, attributes }: RunSpan): GuestSpan {
+    const { plans, spans, links } = this.#setup;
+    const plan = new CallSitePlan(RUN, plans.scope(RUN.target), spans.limits);
+    this.#ids.nextOther();
+    const identity = { traceId: this.#ids.traceId(), spanId: this.#ids.spanId(), traceFlags: TraceFlags.NONE };
+    const run = new GuestSpan(spans, plan.scope, plan, identity, undefined, name, this.#clock.at(undefined));
+    run.attempt = this.#attempt;
+    run.isRoot = true;
+    run.begin(this.#spanWriter, NO_VALUES);
+    run.setAttributes(attributes);
+    run.addLinks([...links]);
+    this.#links.length = 0;
+    this.#begin(run, undefined, undefined);
+    this.#count(run);
+    this.#hostSpan = identity;
+    this.#context = run.contextUnder(this.#context);
+    return run;
+  }
+
+  /** It ends, for exporters now or at the commit. */
+  #close(span: GuestSpan, time: EventTime): void {
+    span.close(this.#clock.at(time));
+    if (this.#phase === "rolled back") this.#endRolledBack(span);
+    else if (this.#isTransactional || span.attempt !== this.#attempt) this.#held.push({ kind: "end", span });
+    else this.#outlet.end(span);
+  }
+
+  #reasonToClose(span: GuestSpan): ForcedClose | undefined {
+    if (this.#isFinishing) return "execution_finished";
+    const [seconds, nanos] = this.#setup.spans.clock();
+    const age = (seconds - span.startTime[0]) * 1000 + (nanos - span.startTime[1]) / 1e6;
+    return age > this.#setup.maxSpanAgeMs ? "max_span_age" : undefined;
+  }
+
+  /** Let a child without length go out that says that the span is open. */
+  #showPending(span: GuestSpan): void {
+    this.#ids.nextOther();
+    const { traceId, traceFlags, traceState } = span.spanContext();
+    const identity: SpanContext = { traceId, spanId: this.#ids.spanId(), traceFlags };
+    if (traceState !== undefined) identity.traceState = traceState;
+    const pending = span.pendingChild(identity);
+    this.#outlet.start(pending, span.contextUnder(this.#context));
+    this.#outlet.end(pending);
   }
 
   #errorEvent(span: GuestSpan, plan: CallSitePlan, values: TracedValues, at: HrTime): void {
@@ -319,7 +412,7 @@ export class Execution implements Relay<GuestSpan> {
   #identify(id: Id, above: SpanContext | undefined): SpanContext {
     const ids = this.#ids;
     ids.next(id);
-    const traceId = above === undefined ? ids.traceId() : above.traceId;
+    const traceId = above === undefined ? (this.#setup.traceId ?? ids.traceId()) : above.traceId;
     const identity: SpanContext = { traceId, spanId: ids.spanId(), traceFlags: TraceFlags.NONE };
     if (above?.traceState !== undefined) identity.traceState = above.traceState;
     return identity;
@@ -331,8 +424,9 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#sampler === undefined) span.spanContext().traceFlags = TraceFlags.SAMPLED;
     else this.#sample(this.#sampler, span, context, above);
     if (!span.recording) return;
-    if (this.#isTransactional) this.#holdStart(span, context);
-    else this.#delivery.start(span, context);
+    if (this.#isTransactional) return this.#holdStart(span, context);
+    this.#outlet.start(span, context);
+    if (this.#setup.pendingSpans) this.#showPending(span);
   }
 
   /** Note what `maxLevel` and `loss` need to know. */
@@ -340,6 +434,8 @@ export class Execution implements Relay<GuestSpan> {
     if (span.recording) {
       this.#recordsSome = true;
       if (span.isRoot) this.#roots.add(span);
+    } else if (span.closedEarly) {
+      this.#recordsSome = true;
     } else if (span.isRoot) {
       this.#droppedRoot = true;
     }
@@ -351,7 +447,7 @@ export class Execution implements Relay<GuestSpan> {
     try {
       result = sampler.shouldSample(context, identity.traceId, span.name, span.kind, span.attributes, span.links);
     } catch (error) {
-      this.#delivery.fail(error);
+      this.#outlet.fail(error);
       result = { decision: isSampledUnder(above) ? 2 : 0 };
     }
     if (result.traceState !== undefined) identity.traceState = result.traceState;
@@ -364,7 +460,7 @@ export class Execution implements Relay<GuestSpan> {
     const { full } = this.#held;
     if (full === undefined) return this.#held.push({ kind: "start", span, context });
     span.stopRecording();
-    this.#delivery.fail(full);
+    this.#outlet.fail(full);
   }
 
   /** Keep the state of a span of an earlier attempt before this one changes it. */
@@ -380,8 +476,18 @@ export class Execution implements Relay<GuestSpan> {
   #endRolledBack(span: GuestSpan): void {
     if (this.#setup.discards) return;
     span.markRolledBack();
-    this.#delivery.end(span);
+    this.#outlet.end(span);
   }
+}
+
+/** Spans that are begun here and not ended. */
+export function openOf(outgoing: readonly Outgoing[]): GuestSpan[] {
+  const open = new Set<GuestSpan>();
+  for (const item of outgoing) {
+    if (item.kind === "start") open.add(item.span);
+    else if (item.kind === "end") open.delete(item.span);
+  }
+  return [...open];
 }
 
 /** The default sampler: as the parent; sampled where there is none. */

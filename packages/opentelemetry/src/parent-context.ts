@@ -43,8 +43,15 @@ export function isContext(parent: Context | SpanContext): parent is Context {
   return typeof (parent as Partial<Context>).getValue === "function";
 }
 
+// The API gives the same key for the same description.
+const SUPPRESS_TRACING = "OpenTelemetry SDK Context Key SUPPRESS_TRACING";
+
 /** Whether the host asked for silence in this context (`suppressTracing` of `@opentelemetry/core`). */
 export function isTracingSuppressed(context: Context): boolean {
-  // The API gives the same key for the same description.
-  return context.getValue(createContextKey("OpenTelemetry SDK Context Key SUPPRESS_TRACING")) === true;
+  return context.getValue(createContextKey(SUPPRESS_TRACING)) === true;
+}
+
+/** The context with silence asked for, for what exporters do. */
+export function suppressTracing(context: Context): Context {
+  return context.setValue(createContextKey(SUPPRESS_TRACING), true);
 }

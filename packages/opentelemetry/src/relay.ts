@@ -1,12 +1,18 @@
+import { type Attributes, type Context, ROOT_CONTEXT, type SpanContext } from "@opentelemetry/api";
 import type { Relay } from "@spanduct/receiver";
 import { type AttemptOptions, type PlacementOptions, resolveAttempt } from "./attempt-options.ts";
 import { CallSitePlans } from "./call-site.ts";
 import { type HostClock, systemClock } from "./clock.ts";
 import { defaultResource } from "./default-resource.ts";
+import { Delivery } from "./delivery.ts";
 import { Execution } from "./execution.ts";
 import { AttemptIds, attemptKey, RolledBackSeeds, randomSeed } from "./identity.ts";
 import { resolveSpanLimits, type SpanLimits } from "./limits.ts";
+import { OutboxDelivery } from "./outbox-delivery.ts";
+import { CollectedExecution, type OutboxExecution, readTrace } from "./outbox-execution.ts";
+import { contextOf, isContext } from "./parent-context.ts";
 import { PerTarget } from "./per-target.ts";
+import { readContext, type SavedSpanContext, writeContext } from "./saved-json.ts";
 import type { Logger, LoggerProvider, Resource, Sampler, SpanProcessor } from "./sdk.ts";
 import type { GuestSpan, SpanSetup } from "./span.ts";
 
@@ -42,6 +48,34 @@ export interface ExecutionOptions extends AttemptOptions, PlacementOptions {
   readonly attempt?: number;
 }
 
+/** What an attempt for an outbox is made with. */
+export interface OutboxOptions extends Omit<AttemptOptions, "export"> {
+  /** 64 bits, the same for all attempts at an execution: ids of spans and traces derive from it. */
+  readonly seed: bigint;
+  /** How many attempts at the execution were committed before. A retry has the same number and gives the same ids. */
+  readonly attempt: number;
+  /**
+   * `continuous`, the default: all attempts are in one trace, that of `parent`, or one of the execution's own. `linked`: each
+   * committed attempt is a span of its own (`name`, `attributes`), the root of a trace and linked to the one before; what the attempt
+   * opens inside of spans of earlier attempts hangs under it, with a link to where it was opened.
+   */
+  readonly traces?: "continuous" | "linked";
+  /** What the first attempt hangs under (`continuous`) or links to (`linked`). Default: nothing, whatever context is active. */
+  readonly parent?: Context | SpanContext;
+  /** `trace` of the attempt that was committed last, through JSON; it decides then where this one belongs. */
+  readonly previous?: unknown;
+  /** Name of the attempt's own span. Default `run`. */
+  readonly name?: string;
+  /** Attributes of the attempt's own span. */
+  readonly attributes?: Readonly<Attributes>;
+}
+
+/** How outboxes are delivered. */
+export interface DeliverOptions {
+  /** Told what a processor or logger throws; the rest is delivered all the same and nothing is tried again. */
+  readonly onError?: (error: unknown) => void;
+}
+
 /**
  * Relay to OpenTelemetry that builds spans itself and drives span processors with them. One for a process; each receiver gets an
  * `execution()` of its own, so does each further attempt at the same execution.
@@ -53,6 +87,7 @@ export class OpenTelemetryRelay {
   readonly #loggers: PerTarget<Logger> | undefined;
   readonly #random: () => bigint;
   readonly #rolledBack: RolledBackSeeds = new RolledBackSeeds();
+  readonly #outboxes: OutboxDelivery;
 
   constructor(options: OpenTelemetryRelayOptions) {
     const { loggerProvider, resource, clock, random, spanLimits } = options;
@@ -62,6 +97,13 @@ export class OpenTelemetryRelay {
     this.#plans = new CallSitePlans(limits);
     this.#loggers = loggerProvider && new PerTarget((scope) => loggerProvider.getLogger(scope));
     this.#random = random ?? randomSeed;
+    this.#outboxes = new OutboxDelivery({
+      spans: this.#spans,
+      plans: this.#plans,
+      processors: options.spanProcessors,
+      loggers: this.#loggers,
+      loggerProvider,
+    });
   }
 
   /**
@@ -78,7 +120,7 @@ export class OpenTelemetryRelay {
       ...attemptSetup,
       spans: this.#spans,
       plans: this.#plans,
-      processors: spanProcessors,
+      outlet: new Delivery(spanProcessors),
       sampler,
       loggers: this.#loggers,
       ids: new AttemptIds(attemptKey(seed ?? this.#random(), attempt, retry)),
@@ -88,4 +130,69 @@ export class OpenTelemetryRelay {
       },
     });
   }
+
+  /**
+   * The relay of one attempt whose spans and log records are kept by the host, with the state, and delivered later: `deliver`.
+   * Events outside of all spans are dropped where there is no `loggerProvider` and no span of the attempt's own.
+   *
+   * @throws TypeError for `events` "log" or "both" without a `loggerProvider`
+   * @throws TunnelError "snapshot_mismatch": no relay can have given `previous`
+   */
+  outboxExecution(options: OutboxOptions): OutboxExecution {
+    const { seed, attempt, traces = "continuous", name = "run", attributes = {}, previous, parent } = options;
+    const { parent: above, run } = previous === undefined ? { parent: savedParent(parent), run: undefined } : readTrace(previous);
+    const isLinked = traces === "linked";
+    const linked = isLinked ? (run ?? above) : undefined;
+    const attemptSetup = resolveAttempt(
+      {
+        ...this.#options,
+        ...options,
+        export: "transactional",
+        parent: above === undefined || isLinked ? ROOT_CONTEXT : readContext(above),
+        links:
+          linked === undefined
+            ? []
+            : [{ context: readContext(linked), attributes: { "spanduct.link": run ? "previous" : "parent" } }],
+      },
+      this.#loggers !== undefined,
+    );
+    const ids = new AttemptIds(attemptKey(seed, attempt, 0));
+    const own = new AttemptIds(attemptKey(seed, 0, 0));
+    own.nextOther();
+    return new CollectedExecution(
+      {
+        ...attemptSetup,
+        spans: this.#spans,
+        plans: this.#plans,
+        sampler: this.#options.sampler,
+        loggers: this.#loggers,
+        ids,
+        idsAfterRollback: () => new AttemptIds(attemptKey(this.#random(), 0, 0)),
+        onRollback: () => undefined,
+        traceId: isLinked ? undefined : own.traceId(),
+        run: isLinked ? { name, attributes } : undefined,
+      },
+      above,
+    );
+  }
+
+  /**
+   * Hand what attempts left behind to span processors and loggers, in order, then have these flush. What is delivered again is the
+   * same again, as far as the resource of the process is the same.
+   *
+   * @param outboxes what `outbox()` of attempts gave, through JSON
+   * @throws TunnelError "unsupported_version", "snapshot_mismatch": one of them cannot be read; nothing was delivered
+   * @throws TunnelError "relay_failed": there are log records among them and no `loggerProvider`; nothing was delivered
+   * @throws what a flush rejects with: part of it may not have been exported; deliver it again
+   */
+  async deliver(outboxes: readonly unknown[], options: DeliverOptions = {}): Promise<void> {
+    await this.#outboxes.deliver(outboxes, options.onError);
+  }
+}
+
+/** Who a span of the host is, as plain JSON. */
+function savedParent(parent: Context | SpanContext | undefined): SavedSpanContext | undefined {
+  if (parent === undefined) return undefined;
+  const context = isContext(parent) ? contextOf(parent) : parent;
+  return context && writeContext(context);
 }

@@ -99,4 +99,6 @@ export interface Logger {
 /** `LoggerProvider` of `sdk-logs`, or what `logs.getLoggerProvider()` returns. */
 export interface LoggerProvider {
   getLogger(name: string): Logger;
+  /** That of the SDK has it. */
+  forceFlush?(): Promise<void>;
 }

@@ -343,6 +343,11 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     return child;
   }
 
+  /** @internal Whether its end is not known. */
+  get isOpen(): boolean {
+    return this.endTime === OPEN;
+  }
+
   /** @internal Take over an end that was worked out before. */
   finish(end: HrTime): void {
     this.endTime = end;

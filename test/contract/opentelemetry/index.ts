@@ -3,6 +3,7 @@ import { commitContract } from "./commit.ts";
 import { eventsContract } from "./events.ts";
 import { limitsContract } from "./limits.ts";
 import { otlpContract } from "./otlp.ts";
+import { outboxContract } from "./outbox.ts";
 import { restartContract } from "./restart.ts";
 import { samplingContract } from "./sampling.ts";
 import type { SdkLine } from "./sdk-line.ts";
@@ -19,6 +20,7 @@ export function openTelemetryContract(line: SdkLine): void {
     commitContract(line);
     restartContract(line);
     otlpContract(line);
+    outboxContract(line);
     tracerContract(line);
   });
 }
