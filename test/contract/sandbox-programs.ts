@@ -24,6 +24,18 @@ export const PROGRAMS = {
     tracing.flush();
   },
 
+  /** Says which headers it would send along with calls: in the host's span, in a span, in one inside of that. */
+  propagates({ tracing }: Spanduct) {
+    const call = tracing.event({ name: "call", fields: ["traceparent"] });
+    call.emit({ traceparent: tracing.traceparent() });
+    const outer = tracing.span({ name: "outer" }).enter();
+    call.emit({ traceparent: tracing.traceparent(outer) });
+    const inner = tracing.span({ name: "inner" }).start();
+    call.emit({ traceparent: tracing.traceparent(inner) }, inner);
+    inner.close();
+    outer.close();
+  },
+
   /** An error with a cause, as a value of an event. */
   failure({ tracing }: Spanduct) {
     const failed = tracing.event({ name: "failed", level: "error", fields: ["error"] });

@@ -66,14 +66,8 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
     );
 
     test("run: the guest's spans are in the host's trace, under the span that is active there", "nested", async () => {
-      const exporter = new InMemorySpanExporter();
-      const spanProcessors = [new SimpleSpanProcessor({ exporter })];
-      const host = new TracerProvider({ spanProcessors }).getTracer("host").startSpan("host");
-      const relay = new OpenTelemetryRelay({ spanProcessors }).execution({ parent: trace.setSpan(ROOT_CONTEXT, host) });
-      const outcome = await pair.run("nested", new TracingEventReceiver({}, {}, [], { relay }), new AbortController().signal);
-      host.end();
+      const { outcome, spans } = await runUnderHost("nested");
       expect(outcome.kind).toBe("committed");
-      const spans = exporter.getFinishedSpans();
       const parentOf = (name: string): string | undefined => {
         const { parentSpanContext } = spans.find((span) => span.name === name) as ReadableSpan;
         return spans.find((span) => span.spanContext().spanId === parentSpanContext?.spanId)?.name;
@@ -82,6 +76,18 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       expect(new Set(spans.map((span) => span.spanContext().traceId)).size).toBe(1);
       expect(spans.find(({ name }) => name === "inner")?.events.map(({ name }) => name)).toEqual(["in inner"]);
       for (const { startTime, endTime } of spans) expect(hrTimeNanos(endTime)).toBeGreaterThanOrEqual(hrTimeNanos(startTime));
+    });
+
+    test("run: a guest knows its place in the host's trace, and what the ids of its own spans are", "propagates", async () => {
+      const { spans } = await runUnderHost("propagates");
+      expect(spans.map(({ name }) => name).sort()).toEqual(["host", "inner", "outer"]);
+      for (const span of spans) {
+        const { traceId, spanId } = span.spanContext();
+        expect(
+          span.events.map(({ attributes }) => attributes?.["traceparent"]),
+          span.name,
+        ).toEqual([`00-${traceId}-${spanId}-01`]);
+      }
     });
 
     test("run: an error arrives with its cause", "failure", async () => {
@@ -209,6 +215,18 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       expect(trace.losses).toEqual([{ batches: 1, events: 0 }]);
       expect(trace.lines()[0]).toBe("· note text=small");
     });
+
+    /** Run a program with the relay to OpenTelemetry, under a span of the host's. */
+    async function runUnderHost(program: ProgramName): Promise<{ outcome: Outcome<unknown>; spans: readonly ReadableSpan[] }> {
+      const exporter = new InMemorySpanExporter();
+      const spanProcessors = [new SimpleSpanProcessor({ exporter })];
+      const host = new TracerProvider({ spanProcessors }).getTracer("host").startSpan("host");
+      const relay = new OpenTelemetryRelay({ spanProcessors }).execution({ parent: trace.setSpan(ROOT_CONTEXT, host) });
+      const receiver = new TracingEventReceiver({}, {}, [], { relay });
+      const outcome = await pair.run(program, receiver, new AbortController().signal);
+      host.end();
+      return { outcome, spans: exporter.getFinishedSpans() };
+    }
 
     function hrTimeNanos([seconds, nanos]: HrTime): bigint {
       return BigInt(seconds) * 1_000_000_000n + BigInt(nanos);

@@ -1,3 +1,4 @@
+import type { TraceContext } from "@spanduct/protocol";
 import * as api from "@spanduct/sender";
 
 /** The global `spanduct` of a traced context: all of `@spanduct/sender`, and a sender that is connected. */
@@ -27,6 +28,10 @@ export function install(realm: Realm): void {
   const spanduct: SpanductGlobal = { ...api, tracing };
   Object.defineProperty(realm, "spanduct", { value: Object.freeze(spanduct) });
   // Called by the host.
-  Object.defineProperty(realm, "__spanduct_control", { value: (word: number) => tracing.control(word) });
-  Object.defineProperty(realm, "__spanduct_flush", { value: () => tracing.flush() });
+  const define = (name: string, value: (...args: never[]) => void) => Object.defineProperty(realm, name, { value });
+  define("__spanduct_begin", (word: number, traceContext?: string) => {
+    tracing.control(word);
+    api.propagate(tracing, traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext));
+  });
+  define("__spanduct_flush", () => tracing.flush());
 }

@@ -1,9 +1,9 @@
 // The programs of test/contract/sandbox-programs.ts in AssemblyScript; what they do is said there.
 import {
-  close, enter, EventSite, flush, Level, now, setClock, SpanSite, TracedError,
+  close, enter, EventSite, flush, Level, now, setClock, SpanSite, TracedError, traceparent,
 } from "@spanduct/guest-assemblyscript/assembly";
 
-export { flush as spanduct_flush };
+export { beginRun as spanduct_begin, flush as spanduct_flush } from "@spanduct/guest-assemblyscript/assembly";
 
 setClock(now);
 
@@ -25,6 +25,18 @@ export function nested(): void {
   close(inner);
   close(outer);
   flush();
+}
+
+export function propagates(): void {
+  const call = new EventSite("call", Level.Info, ["traceparent"]);
+  call.emit(traceparent());
+  const outer = new SpanSite("outer").open();
+  enter(outer);
+  call.emit(traceparent(outer));
+  const inner = new SpanSite("inner").open();
+  call.emitIn(inner, traceparent(inner));
+  close(inner);
+  close(outer);
 }
 
 export function failure(): void {

@@ -1,3 +1,4 @@
+import { headerOf, rememberRun } from "./propagate";
 import * as wire from "./wire";
 import { writeId, writeString, writeValue, writeVarint } from "./wire";
 
@@ -69,11 +70,28 @@ export function flush(): void {
   const length = <i32>wire.written();
   if (length == 0) return;
   sequence++;
-  const word = send(wire.clear(), length);
+  control(send(wire.clear(), length));
+}
+
+function control(word: i32): void {
   // The mark of a control word; packages/protocol/src/control.ts.
   if (word >>> 16 != 0x5350) return;
   maxLevel = min(word & 7, <i32>Level.Trace);
   if (word & 8) epoch++;
+}
+
+/** A run of the guest begins: export it as `spanduct_begin`, for the host to call. `traceparent` does not work without. */
+export function beginRun(word: i32): void {
+  control(word);
+  rememberRun(lastSpan);
+}
+
+/**
+ * The W3C header `traceparent` that makes what it is given to a child of `span` in the host's trace; without a span, and for one
+ * that was filtered out, of the host's span above the guest. Null where that is not known. Spans of the last 256 runs are known.
+ */
+export function traceparent(span: Span = 0): string | null {
+  return headerOf(span, maxLevel == Level.Off);
 }
 
 /**

@@ -3,7 +3,16 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type BatchEncoder, controlWord, DEFAULT_LIMITS, type TracedError, TracedValues, ValueKind } from "@spanduct/protocol";
+import {
+  type BatchEncoder,
+  controlWord,
+  DEFAULT_LIMITS,
+  FieldResolver,
+  recordEvents,
+  type TracedError,
+  TracedValues,
+  ValueKind,
+} from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { afterAll, beforeAll, expect, it } from "vitest";
 
@@ -62,6 +71,8 @@ interface Host {
 interface HostOptions {
   readonly answer?: (batch: number) => number;
   readonly now?: () => bigint;
+  /** What `trace_context` writes. */
+  readonly context?: () => string;
   readonly module?: WasmModule;
 }
 
@@ -76,6 +87,11 @@ function start(options: HostOptions = {}): Host {
         return options.answer?.(batches.length - 1) ?? 0;
       },
       now: options.now ?? (() => 0n),
+      trace_context(pointer: number, capacity: number): number {
+        const text = Buffer.from(options.context?.() ?? "");
+        new Uint8Array((instance.exports["memory"] as WasmMemory).buffer).set(text.subarray(0, capacity), pointer);
+        return text.length;
+      },
     },
   });
   return { guest: instance.exports as Guest, batches };
@@ -386,8 +402,83 @@ it("traceAbort: why a guest aborted is delivered before it traps", () => {
   for (const part of ["about to fail", "abort", "Array is empty"]) expect(text).toContain(part);
 });
 
-it("imports: the narrow function, and the clock where it is used", () => {
-  expect(Module.imports(guestModule).map(({ module, name }) => `${module}.${name}`)).toEqual(["spanduct.send", "spanduct.now"]);
+const TRACE = "0af7651916cd43dd8448eb211c80319c";
+const HOST = `00-${TRACE}-b7ad6b7169203331-03`;
+
+/** The texts that a guest emitted, as JSON. */
+function textsOf(batches: readonly Uint8Array[]): string {
+  const texts: unknown[] = [];
+  const events = recordEvents((event) => {
+    if ("new_event" in event)
+      texts.push(Object.values(event.new_event.values).map((value) => Object.values(value)[0])[0] ?? null);
+  });
+  const resolver = new FieldResolver(events, DEFAULT_LIMITS);
+  for (const batch of batches)
+    protobuf.createDecoder(DEFAULT_LIMITS).decode(batch, resolver, (error) => expect.unreachable(error.message));
+  return texts.join(" ");
+}
+
+it("traceparent: spans have the ids of the vectors, the host's span its own", () => {
+  const vectors = JSON.parse(readFileSync(join(FOLDER, "../../../test/vectors/span-ids.json"), "utf8")) as {
+    readonly span_key: string;
+    readonly ids: { readonly [number: string]: string };
+  }[];
+  expect(vectors.length).toBeGreaterThan(3);
+  for (const { span_key, ids } of vectors) {
+    const { guest, batches } = start({ context: () => `${HOST}\n${span_key}\nvendor=1` });
+    guest["beginRun"]?.(0);
+    const numbers = Object.keys(ids);
+    for (const number of [0, ...numbers]) guest["header"]?.(BigInt(number));
+    guest["flush"]?.();
+    const expected = [HOST, ...numbers.map((number) => `00-${TRACE}-${ids[number]}-03`)];
+    expect(textsOf(batches)).toBe(expected.join(" "));
+  }
+});
+
+it("traceparent: a span keeps the context of the run that opened it; without a key, or without a context, it has no id of its own", () => {
+  const key = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+  const other = HOST.replace("0af7", "1111");
+  const contexts = [`${HOST}\n${key}\n`, `${other}\n\nvendor=${"long".repeat(20)}`, "", `${other}\n${key}\n`];
+  let run = 0;
+  const { guest, batches } = start({ context: () => contexts[run++] as string });
+  guest["header"]?.(0n);
+  for (const _ of contexts) {
+    guest["beginRun"]?.(0);
+    guest["many"]?.(1);
+    guest["header"]?.(0n);
+  }
+  for (const span of [1n, 2n, 3n, 4n]) guest["header"]?.(span);
+  guest["beginRun"]?.(controlWord(0, false));
+  guest["header"]?.(0n);
+  guest["beginRun"]?.(controlWord(3, false));
+  guest["flush"]?.();
+  const id = (host: string, span: string): string => host.replace("b7ad6b7169203331", span);
+  expect(textsOf(batches)).toBe(
+    // Null where there is none. Off, the guest emits nothing.
+    ["", HOST, other, "", other, id(HOST, "800e4a6ff54fb264"), other, "", id(other, "9ec716b64236e3be")].join(" "),
+  );
+});
+
+it("beginRun: the control word that the host begins with is followed", () => {
+  const { guest, batches } = start();
+  guest["beginRun"]?.(controlWord(0, false));
+  guest["text"]?.(1);
+  guest["flush"]?.();
+  expect(batches).toHaveLength(0);
+  guest["beginRun"]?.(controlWord(5, false));
+  guest["text"]?.(1);
+  guest["flush"]?.();
+  expect(batches).toHaveLength(1);
+});
+
+function importsOf(guest: WasmModule): string[] {
+  return Module.imports(guest)
+    .map(({ module, name }) => `${module}.${name}`)
+    .sort();
+}
+
+it("imports: the narrow function, and the clock and the trace context where they are used", () => {
+  expect(importsOf(guestModule)).toEqual(["spanduct.now", "spanduct.send", "spanduct.trace_context"]);
 });
 
 it("README: its guest compiles as an installed package and its trace arrives", async () => {
@@ -398,6 +489,7 @@ it("README: its guest compiles as an installed package and its trace arrives", a
   symlinkSync(FOLDER, join(project, "node_modules/@spanduct/guest-assemblyscript"));
   writeFileSync(join(project, "assembly/guest.ts"), guest);
   const module = await compile(project, "assembly/guest.ts", `~lib/@spanduct/guest-assemblyscript/${TRACE_ABORT}`);
+  expect(importsOf(module)).toEqual(["spanduct.now", "spanduct.send"]);
   const { guest: sums, batches } = start({ module, now: () => 42n });
   const memory = sums["memory"] as unknown as WasmMemory;
   memory.grow(1);

@@ -45,7 +45,11 @@ export function traceQuickJSWasi(vm: QuickJS, options: TraceQuickJSWasiOptions =
   const { performance } = globalThis;
   const { now = () => performance.timeOrigin + performance.now() } = options;
   const runs = new GuestRuns(options, {
-    begin: (word) => vm.newNumber(word).consume((handle) => callGuest(vm, "__spanduct_control", handle)),
+    begin: (word, traceContext) => {
+      const args = [vm.newNumber(word), ...(traceContext ? [vm.newString(JSON.stringify(traceContext))] : [])];
+      callGuest(vm, "__spanduct_begin", ...args);
+      for (const arg of args) arg.dispose();
+    },
     end: () => callGuest(vm, "__spanduct_flush"),
   });
 

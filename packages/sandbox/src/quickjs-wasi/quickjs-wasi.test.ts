@@ -68,12 +68,12 @@ describe("traceQuickJSWasi", () => {
     const { run } = await traced();
     const outcome = run(list) as { value: string[] };
     expect(outcome.value.filter((name) => !before.includes(name)).sort()).toEqual(
-      ["__spanduct_control", "__spanduct_flush", "__spanduct_now", "__spanduct_send", "console", "spanduct"].sort(),
+      ["__spanduct_begin", "__spanduct_flush", "__spanduct_now", "__spanduct_send", "console", "spanduct"].sort(),
     );
 
     const types = run(`
       const found = [];
-      for (const start of [spanduct, spanduct.tracing, __spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_control]) {
+      for (const start of [spanduct, spanduct.tracing, __spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_begin]) {
         const Fn = Object.getPrototypeOf(start).constructor.constructor;
         found.push(Fn === Function, Fn("return this")() === globalThis, Fn("return typeof process + typeof require")());
       }

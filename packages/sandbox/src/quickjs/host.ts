@@ -39,7 +39,11 @@ export function traceQuickJS(context: QuickJSContext, options: TraceQuickJSOptio
   const { performance } = globalThis;
   const { now = () => performance.timeOrigin + performance.now() } = options;
   const runs = new GuestRuns(options, {
-    begin: (word) => context.newNumber(word).consume((handle) => callGuest(context, "__spanduct_control", handle)),
+    begin: (word, traceContext) => {
+      const args = [context.newNumber(word), ...(traceContext ? [context.newString(JSON.stringify(traceContext))] : [])];
+      callGuest(context, "__spanduct_begin", ...args);
+      for (const arg of args) arg.dispose();
+    },
     end: () => callGuest(context, "__spanduct_flush"),
   });
 

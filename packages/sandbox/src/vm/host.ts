@@ -47,7 +47,9 @@ export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest
     }
   };
   const runs = new GuestRuns(options, {
-    begin: (word) => evaluate(`__spanduct_control(${word})`),
+    begin: (word, traceContext) => {
+      evaluate(`__spanduct_begin(${word}, ${traceContext && JSON.stringify(JSON.stringify(traceContext))})`);
+    },
     end: () => evaluate("__spanduct_flush()"),
   });
 

@@ -68,7 +68,7 @@ describe("traceVm", () => {
     const before = String(runInContext(list, createContext(Object.create(null)))).split(",");
     const { value } = traced().run(list) as { value: string };
     expect(value.split(",").filter((name) => !before.includes(name) && name !== "console")).toEqual(
-      expect.arrayContaining(["__spanduct_control", "__spanduct_flush", "__spanduct_now", "__spanduct_send", "spanduct"]),
+      expect.arrayContaining(["__spanduct_begin", "__spanduct_flush", "__spanduct_now", "__spanduct_send", "spanduct"]),
     );
     expect(value.split(",").filter((name) => !before.includes(name) && name !== "console")).toHaveLength(5);
   });
@@ -83,8 +83,8 @@ describe("traceVm", () => {
     });
     const outcome = run(`${FOREIGN}
       const found = [spanduct, ...Object.values(spanduct), spanduct.tracing, console, console.log];
-      found.push(__spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_control);
-      found.push(__spanduct_send(new ArrayBuffer(0)), __spanduct_send(), __spanduct_now(), __spanduct_flush(), __spanduct_control(0));
+      found.push(__spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_begin);
+      found.push(__spanduct_send(new ArrayBuffer(0)), __spanduct_send(), __spanduct_now(), __spanduct_flush(), __spanduct_begin(0));
       JSON.stringify(foreign(found));
     `);
     expect(outcome).toMatchObject({ kind: "committed", value: "[]" });

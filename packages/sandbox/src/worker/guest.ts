@@ -4,6 +4,7 @@ import {
   batches,
   captureConsole,
   performanceClock,
+  propagate,
   type SendBatch,
   type SenderOptions,
   TracingEventSender,
@@ -29,13 +30,14 @@ export function connect(options: ConnectOptions = {}): TracingEventSender {
   return link.sender;
 }
 
-function open({ port, control }: WorkerLink, options: ConnectOptions): TracingEventSender {
+function open({ port, control, traceContext }: WorkerLink, options: ConnectOptions): TracingEventSender {
   let { send }: { send: SendBatch } = messagePortSender(port, { poll: () => receiveMessageOnPort(port) });
   const sender = new TracingEventSender(
     batches((batch) => send(batch)),
     { clock: performanceClock(performance), ...options },
   );
   sender.control(control);
+  propagate(sender, traceContext);
   process.on("exit", () => {
     // The last words go through also to a host that is behind with reading.
     send = (batch) => port.postMessage(batch.slice().buffer);

@@ -30,7 +30,7 @@ export function traceWorker<Span>(
   options: TraceWorkerOptions = {},
 ): TracedWorker<Span> {
   const { port1, port2 } = new threads.MessageChannel();
-  const link: WorkerLink = { port: port2, control: receiver.control() };
+  const link: WorkerLink = { port: port2, control: receiver.control(), traceContext: receiver.traceContext };
   const worker = new threads.Worker(filename, {
     ...options,
     workerData: { ...options.workerData, spanduct: link },

@@ -1,10 +1,10 @@
 // The guest of the tests: each export is one scenario.
 import {
-  Clock, clone, close, droppedEvents, enter, EventSite, exit, flush, followsFrom, Level, now, setBatchBytes, setClock, SpanSite,
-  traceAbort, TracedError,
+  beginRun, Clock, clone, close, droppedEvents, enter, EventSite, exit, flush, followsFrom, Level, now, setBatchBytes, setClock,
+  SpanSite, traceAbort, TracedError, traceparent,
 } from "../../assembly/index";
 
-export { droppedEvents, flush, setBatchBytes, traceAbort };
+export { beginRun, droppedEvents, flush, setBatchBytes, traceAbort };
 
 const WORK = new SpanSite("work", Level.Info, ["path", "bytes"], "guest::work", "guest.ts", 12);
 const STEP = new SpanSite("step", Level.Debug);
@@ -89,6 +89,11 @@ export function many(count: i32): usize {
     close(span);
   }
   return heap.alloc(8) - before;
+}
+
+/** An event with the header of a span; 0 for the host's. */
+export function header(span: u64): void {
+  DONE.emit(traceparent(span));
 }
 
 export function fail(): void {
