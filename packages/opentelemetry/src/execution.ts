@@ -1,4 +1,4 @@
-import { type Context, type HrTime, type Link, type SpanContext, TraceFlags } from "@opentelemetry/api";
+import { type Context, type HrTime, INVALID_SPANID, type Link, type SpanContext, TraceFlags } from "@opentelemetry/api";
 import {
   type CallSiteData,
   type ClockDomain,
@@ -16,7 +16,6 @@ import { GuestClock } from "./clock.ts";
 import type { Outgoing, Outlet } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
-import { hostContext } from "./host-context.ts";
 import type { AttemptIds } from "./identity.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { contextOf, isTracingSuppressed } from "./parent-context.ts";
@@ -26,6 +25,7 @@ import type { Logger, Sampler, SamplingResult } from "./sdk.ts";
 import { lossEvent, SideOutlet } from "./side-outlet.ts";
 import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
 import { type ForcedClose, flagForcedClose, flagRolledBack } from "./status.ts";
+import { traceContextOf } from "./trace-context.ts";
 
 /** A guest can open very many roots and lose a batch with every few bytes. */
 const MAX_TOLD_OF_LOSS = 16;
@@ -97,7 +97,7 @@ export class Execution implements Relay<GuestSpan> {
   #isFinishing = false;
   #recordsSome = false;
   #droppedRoot = false;
-  /** Spans of another trace than the host's are open: what trace a new span is in depends on its parent. */
+  /** Spans of another trace than this attempt's are open: what trace a new span is in depends on its parent. */
   #hasOtherTrace = false;
 
   constructor(setup: ExecutionSetup) {
@@ -147,12 +147,14 @@ export class Execution implements Relay<GuestSpan> {
 
   /**
    * `undefined` where each root of the guest's begins a trace of its own. Without the key of span ids while the guest goes on with
-   * spans of another trace than the host's: only the host knows then which trace a new one is in.
+   * spans of another trace than this attempt's: only the host knows then which trace a new one is in.
    */
   get traceContext(): TraceContext | undefined {
-    if (this.#hostSpan === undefined || this.#isSuppressed) return undefined;
-    const context = hostContext(this.#hostSpan);
-    return this.#hasOtherTrace ? context : { ...context, spanKey: this.#ids.spanKey };
+    const above = this.#above;
+    if (above === undefined || this.#isSuppressed) return undefined;
+    const context = traceContextOf(above);
+    // What an attempt that is a span of its own opens is all in its trace.
+    return this.#hasOtherTrace && this.#run === undefined ? context : { ...context, spanKey: this.#ids.spanKey };
   }
 
   timeBase(baseUnixNano: bigint, clock: ClockDomain): void {
@@ -276,7 +278,7 @@ export class Execution implements Relay<GuestSpan> {
     }
     if (span !== undefined) {
       this.#count(span);
-      if (span.spanContext().traceId !== this.#hostSpan?.traceId) this.#hasOtherTrace = true;
+      if (span.spanContext().traceId !== this.#above?.traceId) this.#hasOtherTrace = true;
     }
     return span;
   }
@@ -391,6 +393,13 @@ export class Execution implements Relay<GuestSpan> {
     const pending = span.pendingChild(identity);
     this.#outlet.start(pending, span.contextUnder(this.#context));
     this.#outlet.end(pending);
+  }
+
+  /** What the guest's roots hang under; where that is no span but only a trace, with an invalid id. */
+  get #above(): SpanContext | undefined {
+    if (this.#hostSpan !== undefined) return this.#hostSpan;
+    const { traceId } = this.#setup;
+    return traceId === undefined ? undefined : { traceId, spanId: INVALID_SPANID, traceFlags: TraceFlags.SAMPLED };
   }
 
   #errorEvent(span: GuestSpan, plan: CallSitePlan, values: TracedValues, at: HrTime): void {

@@ -17,7 +17,6 @@ import { GuestClock, type HostClock } from "./clock.ts";
 import { Delivery, type Outgoing } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
-import { hostContext } from "./host-context.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { ParentContext } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
@@ -25,6 +24,7 @@ import type { Logger } from "./sdk.ts";
 import { lossEvent, SideOutlet } from "./side-outlet.ts";
 import { applySpecialField } from "./special-fields.ts";
 import { flagRolledBack, rolledBackStatus } from "./status.ts";
+import { traceContextOf } from "./trace-context.ts";
 import { readTracerSpan, type SavedTracerSpan, TracerSpan, type TracerSpanState, writeTracerSpan } from "./tracer-span.ts";
 
 /** What one attempt is made with; everything is decided. */
@@ -86,7 +86,7 @@ export class TracerExecution implements Relay<TracerSpan> {
 
   /** Without the key of span ids, which the tracer makes. */
   get traceContext(): TraceContext | undefined {
-    return this.#host && hostContext(this.#host);
+    return this.#host && traceContextOf(this.#host);
   }
 
   timeBase(baseUnixNano: bigint, clock: ClockDomain): void {

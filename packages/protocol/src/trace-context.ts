@@ -6,7 +6,10 @@
  * work out the seed of the attempt: a seed that a host chooses has to be one that the guest may know.
  */
 export interface TraceContext {
-  /** W3C `traceparent` of the host's span above the guest, 55 characters, with its sampled flag. */
+  /**
+   * W3C `traceparent` of the host's span above the guest, 55 characters, with its sampled flag. Where the host knows the trace but
+   * has no span there, the id of the span is all zeros: this is no header for anybody then, but spans of the guest have theirs.
+   */
   readonly traceparent: string;
   /** W3C `tracestate` of that span. */
   readonly tracestate?: string;

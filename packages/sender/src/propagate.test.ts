@@ -114,6 +114,16 @@ describe("traceparent", () => {
     expect([first, open(2)].map((span) => sender.traceparent(span))).toEqual([header(idOf(KEY, 1)), other]);
   });
 
+  it("is of the guest's spans only where the host has a trace but no span in it", () => {
+    const { sender, open } = guest();
+    propagate(sender, { ...CONTEXT, traceparent: header("0".repeat(16)) });
+    const span = open(1);
+    expect(sender.traceparent()).toBeUndefined();
+    expect(sender.traceparent(span)).toBe(header(idOf(KEY, 1)));
+    span.close();
+    expect(sender.traceparent(span)).toBeUndefined();
+  });
+
   it("is known of the spans of the last 256 runs that opened some", () => {
     const { sender, open } = guest();
     const spans: Span[] = [];

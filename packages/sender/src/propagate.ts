@@ -20,7 +20,9 @@ export function propagate(sender: TracingEventSender, context: TraceContext | un
 }
 
 /** What a context says. */
-interface Host extends SpanIdentity {
+interface Host extends Omit<SpanIdentity, "spanId"> {
+  /** Of the host's span, if there is one. */
+  readonly hostId: string | undefined;
   /** From numbers to ids and back; without these all spans go by the host's. */
   readonly there: IdPermutation | undefined;
   readonly back: IdPermutation | undefined;
@@ -52,11 +54,16 @@ class Contexts implements Propagation {
   identify(number?: number): SpanIdentity | undefined {
     const run = this.#runs.find(({ after }) => number === undefined || after < number);
     if (run?.host === undefined) return undefined;
-    const { traceId, spanId, traceFlags, tracestate, there } = run.host;
-    if (number !== undefined) there?.apply(Math.floor((number + 1) / TWO_TO_32), (number + 1) | 0);
+    const { traceId, hostId, traceFlags, tracestate, there } = run.host;
+    let spanId = hostId;
+    if (number !== undefined && there !== undefined) {
+      there.apply(Math.floor((number + 1) / TWO_TO_32), (number + 1) | 0);
+      spanId = hex(there.high, 8) + hex(there.low, 8);
+    }
+    if (spanId === undefined) return undefined;
     return {
       traceId,
-      spanId: number === undefined || there === undefined ? spanId : hex(there.high, 8) + hex(there.low, 8),
+      spanId,
       // Nothing is recorded of a guest that is off.
       traceFlags: this.#emitter.maxLevel > 0 ? traceFlags : 0,
       tracestate,
@@ -89,7 +96,7 @@ function read({ traceparent, tracestate, spanKey = "" }: TraceContext): Host | u
   const hasKey = /^[\da-f]{32}$/.test(spanKey);
   return {
     traceId,
-    spanId,
+    hostId: /[1-9a-f]/.test(spanId) ? spanId : undefined,
     traceFlags: Number.parseInt(flags, 16),
     tracestate,
     there: hasKey ? new IdPermutation(a, b, c, d) : undefined,

@@ -65,6 +65,8 @@ export function headerOf(span: u64, isOff: bool): string | null {
   const host = run.traceparent;
   if (host === null) return null;
   const id = span > 0 && run.hasKey ? run.idOf(span) : host.substring(36, 52);
+  // The host has a trace, but no span in it.
+  if (id == "0000000000000000") return null;
   return host.substring(0, 36) + id + (isOff ? "-00" : host.substring(52));
 }
 

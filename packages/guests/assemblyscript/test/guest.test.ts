@@ -459,6 +459,14 @@ it("traceparent: a span keeps the context of the run that opened it; without a k
   );
 });
 
+it("traceparent: of spans only, where the host has a trace but no span in it", () => {
+  const { guest, batches } = start({ context: () => `00-${TRACE}-0000000000000000-01\n0f1e2d3c4b5a69788796a5b4c3d2e1f0\n` });
+  guest["beginRun"]?.(0);
+  for (const span of [0n, 1n]) guest["header"]?.(span);
+  guest["flush"]?.();
+  expect(textsOf(batches)).toBe(` 00-${TRACE}-800e4a6ff54fb264-01`);
+});
+
 it("beginRun: the control word that the host begins with is followed", () => {
   const { guest, batches } = start();
   guest["beginRun"]?.(controlWord(0, false));
