@@ -1,5 +1,6 @@
-/** One side of a comparison: `run` does `operations` units of work and returns something that depends on all of it. */
+/** One side of a comparison. */
 export interface Contender {
+  /** One unit of work. @returns something that depends on all of it */
   readonly run: () => number;
 }
 
@@ -10,35 +11,53 @@ export interface Comparison {
   /** Median of the ratios ours/peer, round by round. */
   readonly ratio: number;
   /** Ratios of the quieter half of the rounds: 25th and 75th percentile. */
-  readonly low: number;
-  readonly high: number;
+  readonly spread: readonly [low: number, high: number];
 }
 
 const ROUNDS = 21;
+const WARM_UP_ROUNDS = 3;
 const ROUND_NANOSECONDS = 40e6;
 
 /**
  * Time two contenders in turn, ours, peer, ours, peer …, so that a machine that speeds up or slows down does so for both. The
  * first rounds only warm up. tinybench measures one task after the other, which on shared machines moves ratios by a third.
+ *
+ * @param operations what one unit of work counts as
  */
 export function compare(operations: number, ours: Contender, peer: Contender): Comparison {
   const repeats = [repeatsFor(ours), repeatsFor(peer)] as const;
-  const nanoseconds: [number[], number[]] = [[], []];
-  const ratios: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    const a = time(ours, repeats[0]) / operations;
-    const b = time(peer, repeats[1]) / operations;
-    if (round < 3) continue;
-    nanoseconds[0].push(a);
-    nanoseconds[1].push(b);
-    ratios.push(a / b);
-  }
+  const rounds = Array.from(
+    { length: ROUNDS },
+    () => [time(ours, repeats[0]) / operations, time(peer, repeats[1]) / operations] as const,
+  );
+  return summary(rounds.slice(WARM_UP_ROUNDS));
+}
+
+/** As `compare`, for work that ends later: each contender returns how many nanoseconds an operation took. */
+export async function compareAsync(
+  rounds: number,
+  ours: () => Promise<number>,
+  peer: () => Promise<number>,
+): Promise<Comparison> {
+  const all: (readonly [number, number])[] = [];
+  for (let i = 0; i <= rounds; i++) all.push([await ours(), await peer()]);
+  return summary(all.slice(1));
+}
+
+/** @param rounds nanoseconds per operation, ours and the peer's */
+export function summary(rounds: readonly (readonly [ours: number, peer: number])[]): Comparison {
+  const ratios = rounds.map(([a, b]) => a / b);
   return {
-    ours: quantile(nanoseconds[0], 0.5),
-    peer: quantile(nanoseconds[1], 0.5),
+    ours: quantile(
+      rounds.map(([a]) => a),
+      0.5,
+    ),
+    peer: quantile(
+      rounds.map(([, b]) => b),
+      0.5,
+    ),
     ratio: quantile(ratios, 0.5),
-    low: quantile(ratios, 0.25),
-    high: quantile(ratios, 0.75),
+    spread: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
   };
 }
 

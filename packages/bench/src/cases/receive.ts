@@ -1,12 +1,14 @@
+import { json } from "@spanduct/protocol/json";
+import { protobuf } from "@spanduct/protocol/protobuf";
 import { type Relay, TracingEventReceiver } from "@spanduct/receiver";
 import { batches, performanceClock, TracingEventSender } from "@spanduct/sender";
-import { SPANS, tracerWork, tunnelWork } from "../corpus.ts";
+import { three } from "../corpus.ts";
 import { compare } from "../measure.ts";
 import { Collector, sdk } from "../peer.ts";
 import type { Result } from "../result.ts";
 
 /** A relay that does nothing, so that decoding and the receiver remain. */
-const NOTHING: Relay<number> = {
+export const NOTHING: Relay<number> = {
   newSpan: () => 1,
   record() {},
   recordFollowsFrom() {},
@@ -16,27 +18,59 @@ const NOTHING: Relay<number> = {
   event() {},
 };
 
-/** What a span costs the host before the relay. */
-export function receive(): Result[] {
-  // One batch again and again: with sequence number 0 it counts as the first one of a new sender, call sites and all.
+/** One unit of work as one batch: with sequence number 0 it counts as the first one of a new sender, call sites and all. */
+function oneBatch(codec: typeof json): Uint8Array {
   let batch = new Uint8Array();
   const sender = new TracingEventSender(
     batches(
       (bytes) => {
         batch = bytes.slice();
       },
-      { maxBytes: 1 << 20, maxEvents: 1 << 20 },
+      { maxBytes: 1 << 22, maxEvents: 1 << 22, encoder: codec.createEncoder() },
     ),
     { clock: performanceClock(performance) },
   );
-  tunnelWork(sender)();
+  three().tunnel(sender)();
   sender.flush();
-  const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: NOTHING });
+  return batch;
+}
 
+/** What a span costs the host before the relay. */
+function receive(): Result[] {
+  const batch = oneBatch(protobuf);
+  const lines = new TextDecoder().decode(oneBatch(json)).trimEnd().split("\n");
+  const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: NOTHING });
+  const comparison = compare(
+    three().spans,
+    { run: () => receiver.receiveBatch(batch) },
+    {
+      run() {
+        let events = 0;
+        for (const line of lines) if (JSON.parse(line) !== null) events++;
+        return events;
+      },
+    },
+  );
+  const refused = Object.values(receiver.stats.refused);
+  if (refused.length > 0) throw new Error(`the receiver refused events: ${JSON.stringify(receiver.stats)}`);
+  return [
+    {
+      name: "host: decode + receive, relay that does nothing | JSON.parse of the same events",
+      unit: "ns/span",
+      ...comparison,
+      target: 0.25,
+    },
+  ];
+}
+
+/** The same beside what the SDK does for a span. */
+function receiveAndSdk(): Result[] {
+  const batch = oneBatch(protobuf);
+  const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: NOTHING });
   const collector = new Collector();
-  const peerWork = tracerWork(sdk(collector).getTracer("bench"));
-  const result = compare(
-    SPANS,
+  const peerWork = three().tracer(sdk(collector).getTracer("bench"));
+  const comparison = compare(
+    three().spans,
     { run: () => receiver.receiveBatch(batch) },
     {
       run() {
@@ -45,18 +79,8 @@ export function receive(): Result[] {
       },
     },
   );
-  const refused = Object.values(receiver.stats.refused);
-  if (refused.length > 0) throw new Error(`the receiver refused events: ${JSON.stringify(receiver.stats)}`);
-  return [
-    {
-      name: "host: decode + receive, relay that does nothing | SDK startSpan…end",
-      unit: "ns/span",
-      ours: result.ours,
-      peer: result.peer,
-      ratio: result.ratio,
-      spread: [result.low, result.high],
-      target: undefined,
-      targetOf: "ratio",
-    },
-  ];
+  const name = "host: decode + receive, relay that does nothing | SDK startSpan…end";
+  return [{ name, unit: "ns/span", ...comparison, target: undefined }];
 }
+
+export const receiveCases: Readonly<Record<string, () => Result[]>> = { receive, "receive-sdk": receiveAndSdk };
