@@ -34,6 +34,7 @@ export const LAYERS: { readonly [name: string]: Layer } = {
   },
   // In AssemblyScript: its sources have no imports but their own.
   "@spanduct/guest-assemblyscript": { packages: [], others: { assemblyscript: [] } },
+  "@spanduct/guest-c": { packages: [] },
 };
 
 interface Import {
