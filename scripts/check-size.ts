@@ -30,13 +30,13 @@ export const BUDGETS: readonly Budget[] = [
     name: "@spanduct/sender core with protobuf batches",
     source: CORE,
     // Not a target: what it is, so that it does not grow unseen.
-    maxGzipBytes: 4608,
+    maxGzipBytes: 4640,
   },
   {
     name: "@spanduct/sender/otel beyond the core",
     source: `${CORE} export * from "./packages/sender/dist/otel/index.js";`,
     beyond: CORE,
-    maxGzipBytes: 3072,
+    maxGzipBytes: 3328,
   },
   {
     name: "@spanduct/sandbox guest half as a script",

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { context, createTraceState, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { W3CTraceContextPropagator } from "@opentelemetry/core";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { InMemoryLogRecordExporter, LoggerProvider, SimpleLogRecordProcessor } from "@opentelemetry/sdk-logs";
@@ -30,6 +31,7 @@ export const line: SdkLine = {
     ratio: (ratio) => new TraceIdRatioBasedSampler(ratio),
     parentBased: (root) => new ParentBasedSampler({ root }),
   },
+  w3c: () => new W3CTraceContextPropagator(),
   tracerProvider: (processors, sampler = new AlwaysOnSampler()) =>
     new BasicTracerProvider({ spanProcessors: [...processors], sampler }),
   logs: () => {

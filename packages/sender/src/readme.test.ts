@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { TracedError, TracedValueMap } from "@spanduct/protocol";
+import type { TraceContext, TracedError, TracedValueMap } from "@spanduct/protocol";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import { expect, it } from "vitest";
 import { type RecordedEvent, type RecordedSpan, TraceRecorder } from "../../../test/support/trace-recorder.ts";
@@ -32,14 +32,20 @@ function linesOf(list: readonly (RecordedSpan | RecordedEvent)[], indent: string
   });
 }
 
-it("README.md has two examples", () => {
-  expect(EXAMPLES).toHaveLength(2);
+/** What a host says to its guest. */
+const traceContext: TraceContext = {
+  traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+  spanKey: "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+};
+
+it("README.md has three examples", () => {
+  expect(EXAMPLES).toHaveLength(3);
 });
 
 it.each(EXAMPLES)("README.md shows what its example does: %#", async (code, trace) => {
   const recorder = new TraceRecorder();
   const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: recorder });
-  using guest = vmGuest((batch) => receiver.receiveBatch(batch), { performance });
+  using guest = vmGuest((batch) => receiver.receiveBatch(batch), { performance, traceContext });
   const [imports, body] = code.split(/\n\n(.*)/s);
   const main = `${imports}\nasync function main() {\n${body}}\nmain().catch((error) => { globalThis.failure = String(error?.stack ?? error); });`;
   guest.run(await bundle(main));

@@ -4,6 +4,7 @@ import { eventsContract } from "./events.ts";
 import { limitsContract } from "./limits.ts";
 import { otlpContract } from "./otlp.ts";
 import { outboxContract } from "./outbox.ts";
+import { propagationContract } from "./propagation.ts";
 import { restartContract } from "./restart.ts";
 import { samplingContract } from "./sampling.ts";
 import type { SdkLine } from "./sdk-line.ts";
@@ -21,6 +22,7 @@ export function openTelemetryContract(line: SdkLine): void {
     restartContract(line);
     otlpContract(line);
     outboxContract(line);
+    propagationContract(line);
     tracerContract(line);
   });
 }

@@ -44,6 +44,8 @@ export interface SdkLine {
     readonly ratio: (ratio: number) => Sampler;
     readonly parentBased: (root: Sampler) => Sampler;
   };
+  /** The propagator of `traceparent` and `tracestate`. */
+  w3c(): OpenTelemetryApi.TextMapPropagator;
   /** The SDK's tracer provider, always sampling unless told otherwise. */
   tracerProvider(processors: readonly SpanProcessor[], sampler?: Sampler): OpenTelemetryApi.TracerProvider;
   /** The SDK's logger provider, and what it has made so far. */

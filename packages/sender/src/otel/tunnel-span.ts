@@ -19,6 +19,7 @@ import {
   type SiteScope,
 } from "./attribute-sites.ts";
 import { isTimeInput, unixNano } from "./time.ts";
+import { TraceStateList } from "./trace-state-list.ts";
 
 /** OpenTelemetry's spans and their events have no level. */
 export const LEVEL = "info";
@@ -123,8 +124,9 @@ export class TunnelSpan implements Span {
   }
 
   /**
-   * Unique in this guest, the same at every run, and of no meaning outside: the host gives the span ids of its own. A span that
-   * was not sent has the context of its parent, not sampled.
+   * What the host gives the span, where the sender was told of a trace context (`propagate`) before the span was started. Else unique
+   * in this guest, the same at every run, and of no meaning outside. A span that was not sent has the context of its parent, not
+   * sampled; without a parent that of the host's span.
    */
   spanContext(): SpanContext {
     this.#context ??= this.#makeContext();
@@ -183,7 +185,8 @@ export class TunnelSpan implements Span {
     return this.#whileRecording(() => {
       const { sites, open } = this.#setup;
       const { traceId, spanId } = link.context;
-      const number = traceId.startsWith(TRACE_PREFIX) ? Number.parseInt(spanId, 16) : 0;
+      const own = traceId.startsWith(TRACE_PREFIX) ? Number.parseInt(spanId, 16) : 0;
+      const number = sites.emitter.propagation?.numberOf(traceId, spanId) ?? own;
       if (open.has(number)) sites.emitter.followsFrom(this.#number, number);
       else if (number > 0) this.#record({ [FOLLOWED]: number }, NONE);
       else this.#droppedLinks++;
@@ -215,10 +218,17 @@ export class TunnelSpan implements Span {
   }
 
   #makeContext(): SpanContext {
-    const above = this.#parent?.spanContext() ?? INVALID;
-    if (this.#number === 0) return { ...above, traceFlags: 0 };
-    const spanId = hex(this.#number);
-    const traceId = above.traceId.startsWith(TRACE_PREFIX) ? above.traceId : TRACE_PREFIX + spanId;
+    const above = this.#parent?.spanContext();
+    const number = this.#number || undefined;
+    if (number === undefined && above !== undefined) return { ...above, traceFlags: 0 };
+    const identity = this.#setup.sites.emitter.propagation?.identify(number);
+    if (identity !== undefined) {
+      const { tracestate, ...ids } = identity;
+      return tracestate ? { ...ids, traceState: new TraceStateList(tracestate) } : ids;
+    }
+    if (number === undefined) return INVALID;
+    const spanId = hex(number);
+    const traceId = above?.traceId.startsWith(TRACE_PREFIX) ? above.traceId : TRACE_PREFIX + spanId;
     return { traceId, spanId, traceFlags: 1 };
   }
 
