@@ -14,7 +14,12 @@ export interface BatchEncoder extends EventSink {
   readonly byteLength: number;
   /** Events in the batch so far. */
   readonly eventCount: number;
-  /** End the batch. The bytes are the encoder's own memory, valid until the next `batch`; copy what you keep. */
+  /** What the time of the next event counts from, in nanoseconds since the header's base; 0 in forms that do not count so. */
+  readonly lastTime: number;
+  /**
+   * The batch as it is. More events may follow, behind these bytes, which do not change. They are the encoder's own memory, valid
+   * until the next event or `batch`; copy what you keep.
+   */
   finish(): Uint8Array;
 }
 

@@ -33,7 +33,7 @@ export class SpanCallSite<Field extends string = never> {
 
   /** Whether its spans are sent at present. */
   get enabled(): boolean {
-    return this.#site.level <= this.#emitter.maxLevel;
+    return this.#emitter.wants(this.#site.level);
   }
 
   /** Open a span. @param parent the enclosing span; without one, the span that was entered last */
@@ -125,7 +125,7 @@ export class EventCallSite<Field extends string = never> {
 
   /** Whether its events are sent at present. */
   get enabled(): boolean {
-    return this.#site.level <= this.#emitter.maxLevel;
+    return this.#emitter.wants(this.#site.level);
   }
 
   /** Emit an event. @param parent the span it belongs to; without one, the span that was entered last */

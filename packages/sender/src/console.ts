@@ -33,7 +33,7 @@ export function captureConsole(sender: TracingEventSender, console: ConsoleLike)
     originals[method] = original;
     const level = LEVEL[method];
     console[method] = (...args) => {
-      if (LevelNumber[level] <= sender.maxLevel) {
+      if (sender.emitter.wants(LevelNumber[level])) {
         const error = args.find(isError);
         log[level](args.map(text).join(" "), error && { error });
       }

@@ -74,6 +74,13 @@ export class Emitter {
     return { id: ++this.#lastSite, level, data, epoch: 0 };
   }
 
+  /** Whether events of this level, 1 to 5, are sent at present. */
+  wants(level: number): boolean {
+    // What the host does not want, it may want by now.
+    if (level > this.maxLevel) this.control(this.#output.control?.());
+    return level <= this.maxLevel;
+  }
+
   /** Convert values by the fields of the call site. Code of the application runs here, before anything is written. */
   convert(site: SiteState, values: object | undefined): ValueList {
     const list = this.#spare ?? new ValueList();

@@ -14,6 +14,8 @@ export type { BatchOptions, SendBatch } from "./batches.ts";
 export { batches } from "./batches.ts";
 export type { Clock, PerformanceLike } from "./clock.ts";
 export { millisecondClock, performanceClock } from "./clock.ts";
+export type { GrowingBoundary } from "./growing-batches.ts";
+export { growingBatches } from "./growing-batches.ts";
 export type { ConsoleLike, ConsoleMethod } from "./console.ts";
 export { captureConsole } from "./console.ts";
 export type { OnEvent, SenderOutput } from "./output.ts";

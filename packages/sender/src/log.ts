@@ -44,7 +44,7 @@ export function createLog(sender: TracingEventSender, target?: string): Log {
   const at =
     (level: Level): Log[Level] =>
     (message, values = {}, parent) => {
-      if (LevelNumber[level] > sender.maxLevel) return;
+      if (!sender.emitter.wants(LevelNumber[level])) return;
       try {
         emit(level, message, values, parent);
       } catch {

@@ -21,6 +21,9 @@ export interface SenderOutput {
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
   flush(clock: Clock | undefined, dropped: number): number | undefined | void;
+  /** The host's control word, where it can be known without sending anything: call sites that are filtered ask. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: hooks without an answer return nothing
+  control?(): number | undefined | void;
 }
 
 /** Called with each event, as in the crate. @returns the host's control word, if there is one */

@@ -18,6 +18,7 @@ const MAX_NANOS = 709_551_615;
  * `batch` first, there is no header line. Times outside 0 to 2^64-1 are left out, so that the host stamps those events.
  */
 export class JsonEncoder implements BatchEncoder {
+  readonly lastTime = 0;
   readonly #writer: JsonWriter = new JsonWriter();
   #count = 0;
   #baseSeconds = 0;

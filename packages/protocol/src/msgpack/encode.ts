@@ -19,8 +19,8 @@ export class MsgpackEncoder implements BatchEncoder {
   #base = 0n;
   /** What times count from, relative to the header's base. */
   #origin = 0;
-  /** Time of the last event that had one, relative to the header's base. */
-  #last = 0;
+  /** Time of the last event that had one. */
+  lastTime = 0;
 
   get byteLength(): number {
     return this.#pos;
@@ -39,7 +39,7 @@ export class MsgpackEncoder implements BatchEncoder {
     this.#pos = 0;
     this.#count = 0;
     this.#origin = 0;
-    this.#last = 0;
+    this.lastTime = 0;
     this.#base = header.baseTimeUnixNano;
     this.#array(5);
     this.#integer(header.version);
@@ -133,9 +133,9 @@ export class MsgpackEncoder implements BatchEncoder {
       this.#nil();
       return;
     }
-    const delta = at - this.#last;
-    this.#integer(Number.isSafeInteger(delta) ? delta : BigInt(at) - BigInt(this.#last));
-    this.#last = at;
+    const delta = at - this.lastTime;
+    this.#integer(Number.isSafeInteger(delta) ? delta : BigInt(at) - BigInt(this.lastTime));
+    this.lastTime = at;
   }
 
   /** [key, kind, value, key, kind, value, …] */

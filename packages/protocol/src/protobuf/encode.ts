@@ -194,8 +194,8 @@ class ProtobufEncoder implements BatchEncoder {
   #base = 0n;
   /** What times count from, relative to the header's base. */
   #origin = 0;
-  /** Time of the last event that had one, relative to the header's base. */
-  #last = 0;
+  /** Time of the last event that had one. */
+  lastTime = 0;
 
   get byteLength(): number {
     return this.#w.pos;
@@ -220,7 +220,7 @@ class ProtobufEncoder implements BatchEncoder {
     w.pos = 0;
     this.eventCount = 0;
     this.#origin = 0;
-    this.#last = 0;
+    this.lastTime = 0;
     this.#base = header.baseTimeUnixNano;
     id(w, 0x08, header.version);
     id(w, 0x10, ClockNumber[header.clock]);
@@ -311,9 +311,9 @@ class ProtobufEncoder implements BatchEncoder {
     const at = (time ?? Number.NaN) + this.#origin;
     if (Number.isSafeInteger(at)) {
       byte(w, 0x08);
-      const delta = at - this.#last;
-      zigzag(w, Number.isSafeInteger(delta) ? delta : BigInt(at) - BigInt(this.#last));
-      this.#last = at;
+      const delta = at - this.lastTime;
+      zigzag(w, Number.isSafeInteger(delta) ? delta : BigInt(at) - BigInt(this.lastTime));
+      this.lastTime = at;
     }
     return start;
   }

@@ -100,7 +100,7 @@ export class AttributeSites {
 
   /** Whether what has this level is sent at present. */
   isEnabled(level: Level): boolean {
-    return LevelNumber[level] <= this.emitter.maxLevel;
+    return this.emitter.wants(LevelNumber[level]);
   }
 
   /** The call sites of a kind and level in an instrumentation scope: the same object every time, for the first 1024. */
