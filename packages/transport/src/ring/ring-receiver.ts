@@ -11,9 +11,9 @@ export interface RingReceiverOptions {
    * guest learns of a change also when it sends nothing. For a receiver `() => receiver.control()`.
    */
   readonly control?: () => number;
-  /** Told once if the guest breaks the ring ("malformed"), which is then closed. */
-  readonly onError?: (error: TunnelError) => void;
-  /** Shares the event loop with other transports that have the same one. Default: one of its own. */
+  /** Told once that the guest has broken the ring, "malformed": it is closed, and what is in it is lost. */
+  readonly onFailure?: (error: TunnelError) => void;
+  /** Shares the event loop with the other guests of this thread. Default: a pump of its own. */
   readonly pump?: Pump;
   /**
    * Calls `run` after `ms` milliseconds, and returns what calls that off. Default `setTimeout`, which does not keep the process
@@ -34,12 +34,10 @@ export interface RingStats {
 export interface RingReceiver {
   readonly stats: RingStats;
   /**
-   * Handle what is in the ring, now and not in some turn of the event loop to come: before an execution is committed, or when its
-   * guest is dead. What the guest writes meanwhile is not waited for.
-   *
-   * @returns how many batches that were
+   * Resolves when all that is in the ring is handled, or the ring is closed: before an execution is committed, or when its guest is
+   * dead. What the guest writes meanwhile is not waited for.
    */
-  drain(): number;
+  drain(): Promise<void>;
   /** Read no more; what is in the ring is lost. The guest's next batch is refused as "transport_closed". */
   close(): void;
 }
@@ -65,9 +63,9 @@ interface AsyncAtomics {
 /**
  * Take batches out of a ring whose guest runs in another thread, hand each to `onBatch`, and put the control word that it
  * returns where the guest sees it. It wakes up by `Atomics.waitAsync`; where there is none it looks every 5 ms. Neither keeps
- * the process alive. What `onBatch` throws goes to the event loop or to the caller of `drain`.
+ * the process alive. What `onBatch` throws goes to the event loop.
  *
- * Whatever the guest writes, nothing but a copy is handed on, and the event loop goes round: see `Pump`.
+ * Whatever the guest writes, nothing but a copy is handed on, in turns of the event loop that the pump keeps short.
  *
  * @param ring made by `createRing`, or lying at the beginning of a view on the shared memory of a WASM module
  * @throws DecodeError "malformed": `ring` is none
@@ -87,6 +85,7 @@ class Receiver implements RingReceiver {
   /** Whether a promise waits to be woken by the guest. */
   #asleep = false;
   #closed = false;
+  readonly #drained: (() => void)[] = [];
   #batches = 0;
   #bytes = 0;
 
@@ -103,11 +102,12 @@ class Receiver implements RingReceiver {
     return { batches: this.#batches, bytes: this.#bytes, refused: this.#reader.refused };
   }
 
-  drain(): number {
-    const before = this.#batches;
-    this.#look();
-    while (this.#takeOne());
-    return this.#batches - before;
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained.push(resolve);
+      this.#look();
+      this.#wake();
+    });
   }
 
   close(): void {
@@ -164,6 +164,7 @@ class Receiver implements RingReceiver {
 
   /** What was there at the last look is handled. */
   #goOn(): boolean {
+    for (const resolve of this.#drained.splice(0)) resolve();
     // A guest that is fast enough to fill the ring meanwhile gets no pause.
     if (this.#look() > this.#reader.capacity / 8) return true;
     if (!this.#closed) this.#plan(GATHER_MS);
@@ -195,7 +196,7 @@ class Receiver implements RingReceiver {
   #broken(error: unknown): 0 {
     if (!isTunnelError(error)) throw error;
     this.close();
-    this.#options.onError?.(error);
+    this.#options.onFailure?.(error);
     return 0;
   }
 }

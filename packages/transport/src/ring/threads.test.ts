@@ -121,7 +121,7 @@ describe("a ring between threads", { timeout: 60_000 }, () => {
     const checker = new Checker();
     const host = ringReceiver(ring, checker.onBatch);
     await once(startGuest(storm(4000, 400), { ring, counts, seed }, { waitMs: 10_000 }), "exit");
-    host.drain();
+    await host.drain();
     host.close();
     expect([...counts]).toEqual([4000, 0]);
     expect(checker.isComplete(4000)).toBe(true);
@@ -133,7 +133,7 @@ describe("a ring between threads", { timeout: 60_000 }, () => {
     const checker = new Checker();
     const host = ringReceiver(ring, checker.onBatch);
     await once(startGuest(storm(50_000, 400), { ring, counts, seed }), "exit");
-    host.drain();
+    await host.drain();
     host.close();
     const [sent = 0, refused = 0] = counts;
     expect(sent + refused).toBe(50_000);
@@ -155,7 +155,7 @@ describe("a ring between threads", { timeout: 60_000 }, () => {
       for (let turns = (seed >> round) % 2000; turns > 0; turns--) await new Promise(setImmediate);
       await worker.terminate();
       const host = live ?? ringReceiver(ring, checker.onBatch);
-      host.drain();
+      await host.drain();
       host.close();
       const confirmed = Atomics.load(counts, 0);
       // The guest may have died between the last store of an event and its count.
@@ -183,10 +183,10 @@ describe("a ring between threads", { timeout: 60_000 }, () => {
 
     const checker = new Checker();
     const host = ringReceiver(ring, checker.onBatch);
-    host.drain();
+    await host.drain();
     Atomics.notify(counts, 1);
     await once(worker, "exit");
-    host.drain();
+    await host.drain();
     host.close();
     expect([...counts]).toEqual([4 + 999, 997]);
     expect(checker.numbers).toHaveLength(4 + 999);
@@ -240,7 +240,7 @@ describe("a ring between threads", { timeout: 60_000 }, () => {
         for (const end = performance.now() + 0.002; performance.now() < end; );
         return PLAIN;
       },
-      { onError: ({ code }) => errors.push(code) },
+      { onFailure: ({ code }) => errors.push(code) },
     );
     const worker = startGuest(code, { ring });
     while (batches === 0 && errors.length === 0) await new Promise(setImmediate);
