@@ -1,7 +1,7 @@
 import { type HrTime, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 import { OpenTelemetryRelay } from "@spanduct/opentelemetry";
-import { LevelNumber, type Limits } from "@spanduct/protocol";
+import { type Codec, LevelNumber, type Limits } from "@spanduct/protocol";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import type { Outcome } from "@spanduct/sandbox/quickjs";
 import { describe, expect, it } from "vitest";
@@ -16,6 +16,8 @@ export interface SandboxPair {
    * @param stop kills the guest when it is aborted; a guest that shares the host's thread is inside of a call then
    */
   run(program: ProgramName, receiver: TracingEventReceiver, stop: AbortSignal): Outcome<unknown> | Promise<Outcome<unknown>>;
+  /** Wire form that its guests speak. Default: protobuf. */
+  readonly codec?: Codec;
 }
 
 /** What a kind of sandbox cannot do, and why. */
@@ -26,12 +28,15 @@ export interface Exception {
 
 /** What every sandbox does, whatever it is made of. */
 export function sandboxContract(name: string, pair: SandboxPair, exceptions: readonly Exception[] = []): void {
+  const codec = pair.codec && { codec: pair.codec };
+
   /** Run one program to its end. */
   async function run(program: ProgramName, options: RunOptions = {}): Promise<Run> {
     const stop = new AbortController();
     const trace = new TraceRecorder((event) => options.onEvent?.(event, receiver, stop));
     const receiver = new TracingEventReceiver<RecordedSpan>({}, {}, new Map(), {
       relay: trace,
+      ...codec,
       ...(options.limits && { limits: options.limits }),
       ...(options.maxLevel !== undefined && { maxLevel: options.maxLevel }),
     });
@@ -222,7 +227,7 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       const spanProcessors = [new SimpleSpanProcessor({ exporter })];
       const host = new TracerProvider({ spanProcessors }).getTracer("host").startSpan("host");
       const relay = new OpenTelemetryRelay({ spanProcessors }).execution({ parent: trace.setSpan(ROOT_CONTEXT, host) });
-      const receiver = new TracingEventReceiver({}, {}, [], { relay });
+      const receiver = new TracingEventReceiver({}, {}, [], { relay, ...codec });
       const outcome = await pair.run(program, receiver, new AbortController().signal);
       host.end();
       return { outcome, spans: exporter.getFinishedSpans() };

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
+import { buildRust } from "./cargo.ts";
 
 /** The genuine crate's two ends, as commands. */
 export interface GenuineCrate {
@@ -11,7 +12,6 @@ export interface GenuineCrate {
 
 const FOLDER = join(import.meta.dirname, "rust");
 const COMMANDS = join(FOLDER, "target", "debug");
-const FETCH_TIMEOUT_MS = 120_000;
 const MAX_OUTPUT_BYTES = 1 << 28;
 
 /**
@@ -20,28 +20,12 @@ const MAX_OUTPUT_BYTES = 1 << 28;
  * @returns the commands, or why they are not to be had on this machine
  */
 export function buildGenuineCrate(): GenuineCrate | { readonly unavailable: string } {
-  const fetched = cargo("fetch", "--locked");
-  if (fetched.error !== undefined) return { unavailable: `cargo does not run here: ${fetched.error.message}` };
-  if (fetched.status !== 0) return { unavailable: `cargo fetch --locked failed: ${reason(fetched.stderr)}` };
-  const built = cargo("build", "--locked", "--offline", "--quiet");
-  if (built.status !== 0) throw new Error(`cargo build failed:\n${built.stderr}`);
+  const unavailable = buildRust(FOLDER);
+  if (unavailable !== undefined) return { unavailable };
   return {
     send: (scenario) => run("send", scenario.split(" "), ""),
     receive: (lines) => run("receive", [], lines.map((line) => `${line}\n`).join("")),
   };
-}
-
-function cargo(...parameters: string[]): { status: number | null; stderr: string; error?: Error } {
-  // Its own folder for what is built, whatever the user has set.
-  const env = { ...process.env, CARGO_TARGET_DIR: join(FOLDER, "target") };
-  return spawnSync("cargo", parameters, { cwd: FOLDER, encoding: "utf8", env, timeout: FETCH_TIMEOUT_MS });
-}
-
-/** What went wrong, and at the root of it. */
-function reason(stderr: string): string {
-  const error = /^error:? .*$/m.exec(stderr)?.[0] ?? "no reason given";
-  const [, cause] = /\n *Caused by:\n(?:.*\n)*? *(\S.*)\n*$/.exec(stderr) ?? [];
-  return cause === undefined ? error : `${error}; ${cause}`;
 }
 
 function run(command: string, parameters: readonly string[], input: string): string[] {
