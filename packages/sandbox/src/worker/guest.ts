@@ -1,16 +1,19 @@
 import process from "node:process";
-import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import {
   batches,
   captureConsole,
+  growingBatches,
   performanceClock,
   propagate,
   type SendBatch,
   type SenderOptions,
+  type SenderOutput,
   TracingEventSender,
 } from "@spanduct/sender";
 import { messagePortSender } from "@spanduct/transport/message-port";
-import type { WorkerLink } from "./link.ts";
+import { ringSender } from "@spanduct/transport/ring";
+import type { RingLink, WorkerLink } from "./link.ts";
 
 /** How a worker connects to its host. */
 export interface ConnectOptions extends Pick<SenderOptions, "target" | "maxLevel"> {
@@ -30,19 +33,31 @@ export function connect(options: ConnectOptions = {}): TracingEventSender {
   return link.sender;
 }
 
-function open({ port, control, traceContext }: WorkerLink, options: ConnectOptions): TracingEventSender {
-  let { send }: { send: SendBatch } = messagePortSender(port, { poll: () => receiveMessageOnPort(port) });
-  const sender = new TracingEventSender(
-    batches((batch) => send(batch)),
-    { clock: performanceClock(performance), ...options },
-  );
+function open({ port, ring, control, traceContext }: WorkerLink, options: ConnectOptions): TracingEventSender {
+  const output = ring === undefined ? throughPort(port as MessagePort) : throughRing(ring);
+  const sender = new TracingEventSender(output, { clock: performanceClock(performance), ...options });
   sender.control(control);
   propagate(sender, traceContext);
+  process.on("exit", () => sender.flush());
+  if (options.captureConsole === true) captureConsole(sender, console);
+  return sender;
+}
+
+function throughPort(port: MessagePort): SenderOutput {
+  let { send }: { send: SendBatch } = messagePortSender(port, { poll: () => receiveMessageOnPort(port) });
   process.on("exit", () => {
     // The last words go through also to a host that is behind with reading.
     send = (batch) => port.postMessage(batch.slice().buffer);
-    sender.flush();
   });
-  if (options.captureConsole === true) captureConsole(sender, console);
-  return sender;
+  return batches((batch) => send(batch));
+}
+
+const LAST_WORDS_MS = 1000;
+
+function throughRing({ memory, waitMs }: RingLink): SenderOutput {
+  const ring = ringSender(memory, { waitMs });
+  process.on("exit", () => {
+    ring.waitMs = Math.max(waitMs, LAST_WORDS_MS);
+  });
+  return growingBatches(ring);
 }

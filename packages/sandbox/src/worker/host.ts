@@ -1,12 +1,28 @@
 import * as threads from "node:worker_threads";
+import type { TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
+import type { Pump } from "@spanduct/transport";
 import { messagePortReceiver } from "@spanduct/transport/message-port";
+import { createRing, type RingSenderOptions, ringReceiver } from "@spanduct/transport/ring";
 import { commit, type Outcome, rollBack } from "../outcome.ts";
 import type { WorkerLink } from "./link.ts";
 
 /** Options of the `Worker`; the tunnel takes the key `spanduct` of `workerData`, which has to be an object. */
 export interface TraceWorkerOptions extends Omit<threads.WorkerOptions, "workerData"> {
   readonly workerData?: object;
+  /**
+   * Flight recorder: the guest writes into memory that the host reads, each event as it happens, so that the trace reaches up to
+   * the last one however the worker ends. Without it events travel in batches over a `MessagePort`.
+   */
+  readonly ring?: WorkerRingOptions;
+  /** Shares the event loop with the other guests of this thread. Default: a pump of its own. */
+  readonly pump?: Pump;
+}
+
+/** How the ring of a worker is set up. `{}` takes the defaults. */
+export interface WorkerRingOptions extends RingSenderOptions {
+  /** Bytes of events that may wait for the host, rounded up to a power of two from 64 B to 64 MiB. Default 1 MiB. */
+  readonly capacity?: number;
 }
 
 /** A worker that runs. */
@@ -19,7 +35,7 @@ export interface TracedWorker<Span = unknown> {
 /**
  * Start a `Worker` whose `connect()` sends to `receiver`, and settle the receiver when the worker has exited and all that it
  * sent has been taken in: exit code 0 commits; an uncaught error, another exit code and `terminate()` roll back. So does a worker
- * that floods the tunnel, which is terminated ("transport_failed"). A worker that waits for messages does not exit by itself: let
+ * that floods the tunnel or breaks its ring, which is terminated ("transport_failed", "malformed"). A worker that waits for messages does not exit by itself: let
  * it close its `parentPort`, or call `process.exit()`.
  *
  * Does not keep the host alive any longer than the worker does.
@@ -29,33 +45,75 @@ export function traceWorker<Span>(
   receiver: TracingEventReceiver<Span>,
   options: TraceWorkerOptions = {},
 ): TracedWorker<Span> {
-  const { port1, port2 } = new threads.MessageChannel();
-  const link: WorkerLink = { port: port2, control: receiver.control(), traceContext: receiver.traceContext };
+  const { ring, pump, ...workerOptions } = options;
+  const tunnel = ring === undefined ? throughPort() : throughRing(ring);
+  const { port } = tunnel.link;
+  const link: WorkerLink = { ...tunnel.link, control: receiver.control(), traceContext: receiver.traceContext };
   const worker = new threads.Worker(filename, {
-    ...options,
+    ...workerOptions,
     workerData: { ...options.workerData, spanduct: link },
-    transferList: [...(options.transferList ?? []), port2],
+    transferList: [...(options.transferList ?? []), ...(port ? [port] : [])],
   });
 
   let failure: { readonly error: unknown } | undefined;
-  const onFailure = (error: unknown): void => {
-    failure ??= { error };
-    worker.terminate();
-  };
-  const tunnel = messagePortReceiver(port1, (bytes) => receiver.receiveBatch(bytes), { threads, onFailure });
-  port1.unref();
+  const host = tunnel.open(receiver, {
+    ...(pump && { pump }),
+    onFailure(error) {
+      failure ??= { error };
+      worker.terminate();
+    },
+  });
 
   const outcome = new Promise<Outcome<void, Span>>((resolve) => {
     worker.on("error", (error) => {
       failure ??= { error };
     });
     worker.on("exit", async (exitCode) => {
-      await tunnel.drain();
-      tunnel.close();
+      await host.drain();
+      host.close();
       if (failure === undefined && exitCode === 0) return resolve(commit(receiver, undefined));
       const error = failure === undefined ? new Error(`the worker ended with exit code ${exitCode}`) : failure.error;
       resolve(rollBack(receiver, error));
     });
   });
   return { worker, outcome };
+}
+
+interface HostEnd {
+  drain(): Promise<void>;
+  close(): void;
+}
+
+interface HostEndOptions {
+  readonly pump?: Pump;
+  readonly onFailure: (error: TunnelError) => void;
+}
+
+interface Tunnel {
+  /** The guest's end. */
+  readonly link: Pick<WorkerLink, "port" | "ring">;
+  readonly open: (receiver: TracingEventReceiver, options: HostEndOptions) => HostEnd;
+}
+
+function throughPort(): Tunnel {
+  const { port1, port2 } = new threads.MessageChannel();
+  return {
+    link: { port: port2 },
+    open(receiver, options) {
+      const host = messagePortReceiver(port1, (bytes) => receiver.receiveBatch(bytes), { threads, ...options });
+      port1.unref();
+      return host;
+    },
+  };
+}
+
+function throughRing({ capacity, waitMs = 0 }: WorkerRingOptions): Tunnel {
+  const memory = createRing(capacity);
+  return {
+    link: { ring: { memory, waitMs } },
+    open: (receiver, options) => {
+      const control = (): number => receiver.control();
+      return ringReceiver(memory, (bytes) => receiver.receiveBatch(bytes), { control, ...options });
+    },
+  };
 }

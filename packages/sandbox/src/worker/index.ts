@@ -3,5 +3,5 @@ export type { Committed, Outcome, RolledBack } from "../outcome.ts";
 // Guest half.
 export type { ConnectOptions } from "./guest.ts";
 export { connect } from "./guest.ts";
-export type { TracedWorker, TraceWorkerOptions } from "./host.ts";
+export type { TracedWorker, TraceWorkerOptions, WorkerRingOptions } from "./host.ts";
 export { traceWorker } from "./host.ts";

@@ -24,6 +24,8 @@ export interface RingSender extends GuestTransport {
   grow(batch: Uint8Array, from: number): number | undefined | false;
   /** The control word as of now, without anything being sent. */
   control(): number | undefined;
+  /** As in `RingSenderOptions`. Can be changed: a guest's last words are worth waiting for. */
+  waitMs: number;
 }
 
 /**
@@ -41,13 +43,19 @@ export function ringSender(ring: Uint8Array, options: RingSenderOptions = {}): R
     send: (batch) => writer.send(batch),
     grow: (batch, from) => writer.grow(batch, from),
     control: () => writer.control(),
+    get waitMs(): number {
+      return writer.waitMs;
+    },
+    set waitMs(ms: number) {
+      writer.waitMs = ms;
+    },
   };
 }
 
 class RingWriter {
   readonly #words: Int32Array;
   readonly #data: Uint8Array;
-  readonly #waitMs: number;
+  waitMs: number;
   /** Where the newest record begins, its length, and where it ends. */
   #start = 0;
   #length: number;
@@ -63,7 +71,7 @@ class RingWriter {
     const { words, data } = viewRing(ring);
     this.#words = words;
     this.#data = data;
-    this.#waitMs = waitMs;
+    this.waitMs = waitMs;
     // There is no record yet that could grow.
     this.#length = data.length;
     this.#end = Atomics.load(words, Word.written);
@@ -146,7 +154,7 @@ class RingWriter {
   #waitFor(end: number): boolean {
     const words = this.#words;
     let read = Atomics.load(words, Word.read);
-    if (this.#waitMs <= 0 || read === this.#stuckAt) return false;
+    if (this.waitMs <= 0 || read === this.#stuckAt) return false;
     this.#stuckAt = undefined;
     for (;;) {
       Atomics.store(words, Word.guestWaits, 1);
@@ -167,7 +175,7 @@ class RingWriter {
   /** @returns `false` when the time is up, or threads must not sleep here */
   #sleep(): boolean {
     try {
-      return Atomics.wait(this.#words, Word.guestWaits, 1, this.#waitMs) !== "timed-out";
+      return Atomics.wait(this.#words, Word.guestWaits, 1, this.waitMs) !== "timed-out";
     } catch {
       return false;
     }
