@@ -12,6 +12,8 @@ export { Span } from "./span.ts";
 // How it is connected to a host.
 export type { BatchOptions, SendBatch } from "./batches.ts";
 export { batches } from "./batches.ts";
+export type { NodeProcess, ThrownEvent, WebScope } from "./capture-errors.ts";
+export { captureErrors, uncaughtErrors } from "./capture-errors.ts";
 export type { Clock, PerformanceLike } from "./clock.ts";
 export { millisecondClock, performanceClock } from "./clock.ts";
 export type { GrowingBoundary } from "./growing-batches.ts";

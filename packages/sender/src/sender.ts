@@ -13,6 +13,8 @@ export interface SenderOptions {
   readonly target?: string;
   /** The most verbose level to send until the host says otherwise. Default `trace`, everything. */
   readonly maxLevel?: Level | "off";
+  /** Whether the host sees for itself what nobody catches in the guest, and traces it; then `captureErrors` does nothing. Default false. */
+  readonly isWatched?: boolean;
 }
 
 /**
@@ -22,6 +24,8 @@ export interface SenderOptions {
 export class TracingEventSender {
   /** @internal What the other entry points of this package write through. */
   readonly emitter: Emitter;
+  /** See `SenderOptions.isWatched`. */
+  readonly isWatched: boolean;
   readonly #target: string;
 
   /** @param output `batches(send)` for bytes, or a function that is called with every event object, as in the crate */
@@ -30,6 +34,7 @@ export class TracingEventSender {
     const to = typeof output === "function" ? eachEvent(output, (word) => this.control(word)) : output;
     this.emitter = new Emitter(to, options.clock, maxLevel);
     this.#target = options.target ?? "guest";
+    this.isWatched = options.isWatched === true;
   }
 
   /** The most verbose level that is sent, 0 (off) to 5 (trace). */
