@@ -24,13 +24,16 @@ function script(source: string): string {
 
 const SILENT: TraceWorkerOptions = { eval: true, stdout: true, stderr: true };
 
-sandboxContract("worker", {
-  run(program, receiver, stop) {
-    const { worker, outcome } = traceWorker(script(programSource(program)), receiver, SILENT);
-    stop.addEventListener("abort", () => worker.terminate());
-    return outcome;
-  },
-});
+for (const ring of [undefined, {}]) {
+  sandboxContract(ring === undefined ? "worker" : "worker with a ring", {
+    run(program, receiver, stop) {
+      const options = { ...SILENT, ...(ring && { ring }) };
+      const { worker, outcome } = traceWorker(script(programSource(program)), receiver, options);
+      stop.addEventListener("abort", () => worker.terminate());
+      return outcome;
+    },
+  });
+}
 
 interface Run extends TracedWorker<RecordedSpan> {
   readonly trace: TraceRecorder;

@@ -52,9 +52,11 @@ export class RingReader {
     this.#refused = Atomics.load(words, Word.refused) >>> 0;
     const written = Atomics.load(words, Word.written);
     const there = (written - this.#position) | 0;
+    if (Math.abs(there) > this.capacity || (there & 3) !== 0) {
+      throw this.#break(`the guest has written ${there} bytes of ${this.capacity}`);
+    }
     // Less than 0: a record that was taken had grown after it was published.
     if (there <= 0) return 0;
-    if (there > this.capacity || (there & 3) !== 0) throw this.#break(`the guest has written ${there} bytes of ${this.capacity}`);
     this.#until = written;
     return there;
   }

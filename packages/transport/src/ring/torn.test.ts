@@ -304,6 +304,7 @@ describe("a guest that means harm", () => {
 
   it.each<[string, readonly [index: number, value: number][], string]>([
     ["more than the ring holds", [[Word.written, 260]], "the guest has written 260 bytes of 256"],
+    ["less than nothing", [[Word.written, -260]], "the guest has written -260 bytes of 256"],
     ["half a word", [[Word.written, 6]], "the guest has written 6 bytes of 256"],
     [
       "a record that was taken",
