@@ -1,4 +1,4 @@
-import type { PersistedSpans, TracingEvent } from "@spanduct/protocol";
+import { controlWord, type PersistedSpans, type TracingEvent } from "@spanduct/protocol";
 import type { LocalSpans, TracingEventReceiver } from "@spanduct/receiver";
 import { TracingEventSender } from "@spanduct/sender";
 
@@ -34,19 +34,29 @@ export function commit<T, Span>(receiver: TracingEventReceiver<Span>, value: T):
 
 /** Say in the trace what ended the guest, and dispose of the receiver. */
 export function rollBack(receiver: TracingEventReceiver, error: unknown): RolledBack {
-  const host = new TracingEventSender((event) => void receiver.tryReceive(asHost(event)), { target: "@spanduct/sandbox" });
-  host.control(receiver.control());
-  const exception = host.event({ name: "exception", level: "error", fields: ["error"] });
-  exception.emit({ error: error instanceof Error ? error : new Error(String(error)) });
+  traceError(receiver, error);
   receiver[Symbol.dispose]();
   return { kind: "rolled_back", error };
 }
 
-/** Number of the host's own call site, one that guests do not come to by counting. */
-const HOST_CALL_SITE = 2n ** 64n - 1n;
+/** Say in the trace what went wrong in the guest, in the span that it is in. */
+export function traceError(receiver: TracingEventReceiver, error: unknown): void {
+  const host = hostSender(receiver, HOST_CALL_SITE);
+  host.control(controlWord(receiver.maxLevel, false));
+  const exception = host.event({ name: "exception", level: "error", fields: ["error"] });
+  exception.emit({ error: error instanceof Error ? error : new Error(String(error)) });
+}
 
-function asHost(event: TracingEvent): TracingEvent {
-  if ("new_call_site" in event) return { new_call_site: { ...event.new_call_site, id: HOST_CALL_SITE } };
-  if ("new_event" in event) return { new_event: { ...event.new_event, metadata_id: HOST_CALL_SITE } };
-  return event;
+/** Number of a call site of the host's own, one that guests do not come to by counting. */
+export const HOST_CALL_SITE: bigint = 2n ** 64n - 1n;
+
+/** Emits events of the host's own into the trace of a guest. @param last number of its first call site; others go down from there */
+export function hostSender(receiver: TracingEventReceiver, last: bigint): TracingEventSender {
+  const numberOf = (site: number | bigint): bigint => last + 1n - BigInt(site);
+  const asHost = (event: TracingEvent): TracingEvent => {
+    if ("new_call_site" in event) return { new_call_site: { ...event.new_call_site, id: numberOf(event.new_call_site.id) } };
+    if ("new_event" in event) return { new_event: { ...event.new_event, metadata_id: numberOf(event.new_event.metadata_id) } };
+    return event;
+  };
+  return new TracingEventSender((event) => void receiver.tryReceive(asHost(event)), { target: "@spanduct/sandbox" });
 }
