@@ -1,16 +1,16 @@
 import { DecodeError, type TraceContext, TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
-import { commit, type Outcome, rollBack } from "./outcome.ts";
+import { commit, type Outcome, rollBack, traceError } from "./outcome.ts";
 
 /** How the host half of a guest that shares the host's thread is set up. */
 export interface GuestOptions {
-  /** Told about calls of the narrow function that reached no receiver, see `GuestStats.ignored`. Must not throw. */
+  /** Told of what reached no receiver, see `GuestStats.ignored`. Must not throw. */
   readonly onError?: (error: TunnelError) => void;
 }
 
 /** Counts of a host half since it was made. What receivers refused is in their own `stats`. */
 export interface GuestStats {
-  /** Calls of the narrow function that were no batch ("malformed"), or came outside of a run ("receiver_closed"). */
+  /** Calls of the narrow function that were no batch ("malformed"), and what came outside of a run ("receiver_closed"). */
   readonly ignored: number;
 }
 
@@ -43,15 +43,26 @@ export class GuestRuns {
     return this.#receiver?.traceContext;
   }
 
+  /** The control word of the run at hand, or 0. */
+  control(): number {
+    return this.#receiver?.control() ?? 0;
+  }
+
   /** The narrow function. @returns the control word, or 0 which says nothing */
   receiveBatch(bytes: Uint8Array): number {
     if (this.#receiver !== undefined) return this.#receiver.receiveBatch(bytes);
-    return this.#ignore(new TunnelError("receiver_closed", `${bytes.length} bytes came outside of a run`));
+    return this.ignore(new TunnelError("receiver_closed", `${bytes.length} bytes came outside of a run`));
+  }
+
+  /** Something was thrown that nobody caught, and that does not end the run. */
+  uncaught(error: Error): void {
+    if (this.#receiver !== undefined) traceError(this.#receiver, error);
+    else this.ignore(new TunnelError("receiver_closed", "an uncaught error came outside of a run", { cause: error }));
   }
 
   /** The narrow function was called with something else. */
   malformed(reason: string, offset: number, cause?: unknown): number {
-    return this.#ignore(new DecodeError("malformed", reason, offset, { cause }));
+    return this.ignore(new DecodeError("malformed", reason, offset, { cause }));
   }
 
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => Promise<T>): Promise<Outcome<T, Span>>;
@@ -79,7 +90,8 @@ export class GuestRuns {
     }
   }
 
-  #ignore(error: TunnelError): number {
+  /** Count what reached no receiver. @returns the control word that says nothing */
+  ignore(error: TunnelError): number {
     this.#ignored++;
     this.#onError?.(error);
     return 0;

@@ -1,6 +1,7 @@
-import type { TraceContext } from "@spanduct/protocol";
+import { DecodeError, isTunnelError, type TraceContext } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import { performanceClock } from "@spanduct/sender";
+import { RingReader } from "@spanduct/transport/ring";
 import { type GuestOptions, GuestRuns, type GuestStats } from "../guest-runs.ts";
 import type { Outcome } from "../outcome.ts";
 
@@ -44,10 +45,16 @@ export interface WasmGuest {
   };
   readonly stats: GuestStats;
   /**
+   * Take in what the guest has written into its ring so far, also while it is in a call of the host's. Happens by itself when the
+   * guest sends and when a run ends; besides, an asynchronous run may want it, and a host that turned the level.
+   */
+  readonly drain: () => void;
+  /**
    * Call into the instance, with everything it traces going to `receiver`, and settle the receiver: when `action` returns, or
    * its promise resolves, that commits; a trap and whatever else it throws roll back. Where the module has them, the exports
    * `spanduct_begin(control: i32)`, with a control word, and `spanduct_flush()` are called before and after `action`, the latter
-   * also after a trap.
+   * also after a trap. Before that, a module that exports `spanduct_ring() -> i32` is asked for the ring that it has in its memory
+   * (see `proto/README.md`): what is in there when the run ends is taken in, whatever ended it.
    *
    * @throws TunnelError "guest_busy": another run of this guest has not ended
    */
@@ -61,18 +68,29 @@ export interface WasmGuest {
  */
 export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
   let exports: Exports = {};
-  const runs = new GuestRuns(options, { end: () => exports.spanduct_flush?.() });
+  let ring: ModuleRing | undefined;
+  const runs = new GuestRuns(options, {
+    end() {
+      // First, because a guest that has trapped may make a mess of it.
+      drain();
+      try {
+        exports.spanduct_flush?.();
+      } finally {
+        drain();
+        ring = undefined;
+      }
+    },
+  });
 
-  /** A range of the module's memory; `undefined` where there is none, which is reported. */
-  const range = (ptr: number, len: number): Uint8Array | undefined => {
+  /** A range of the module's memory; `undefined` where there is none, which is reported. @param len default: to the end */
+  const range = (ptr: number, len?: number): Uint8Array | undefined => {
     const buffer: unknown = (options.memory ?? exports.memory)?.buffer;
     if (!(buffer instanceof ArrayBuffer) && !isShared(buffer)) {
       runs.malformed("the module has no memory", 0);
       return undefined;
     }
-    // Numbers of a guest with a 64-bit memory are bigints; those of others are signed.
-    const start = typeof ptr === "bigint" ? Number(ptr) : ptr >>> 0;
-    const length = typeof len === "bigint" ? Number(len) : len >>> 0;
+    const start = unsigned(ptr);
+    const length = len === undefined ? Math.max(buffer.byteLength - start, 0) : unsigned(len);
     if (start < 0 || length < 0 || start + length > buffer.byteLength) {
       runs.malformed(`${length} bytes are not inside of ${buffer.byteLength} bytes of memory`, start);
       return undefined;
@@ -80,9 +98,48 @@ export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
     return new Uint8Array(buffer, start, length);
   };
 
+  const openRing = (receiver: TracingEventReceiver): void => {
+    const at = exports.spanduct_ring?.() ?? 0;
+    const memory = at === 0 ? undefined : range(at);
+    if (memory === undefined) return;
+    try {
+      ring = { at, buffer: memory.buffer, reader: new RingReader(memory) };
+      ring.reader.control(receiver.control());
+    } catch (error) {
+      giveUpRing(error);
+    }
+  };
+
+  const giveUpRing = (error: unknown): void => {
+    // What the relay throws is not the ring's fault.
+    if (!isTunnelError(error)) throw error;
+    ring = undefined;
+    runs.ignore(error);
+  };
+
+  const drain = (): void => {
+    if (ring === undefined) return;
+    const { at, reader } = ring;
+    const memory = range(at);
+    try {
+      if (memory === undefined) throw new DecodeError("malformed", "the ring is gone", unsigned(at));
+      // It has grown.
+      if (memory.buffer !== ring.buffer) reader.moved(memory);
+      ring.buffer = memory.buffer;
+      reader.look();
+      for (let batch = reader.take(); batch !== undefined; batch = reader.take()) reader.control(runs.receiveBatch(batch));
+      reader.control(runs.control());
+    } catch (error) {
+      giveUpRing(error);
+    }
+  };
+
   const send = (ptr: number, len: number): number => {
+    drain();
     const bytes = range(ptr, len);
     if (bytes === undefined) return 0;
+    // A guest that wants its ring to be read.
+    if (ring !== undefined && bytes.length === 0) return 0;
     // Other threads of the guest can write to shared memory while it is read.
     return runs.receiveBatch(bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice());
   };
@@ -103,9 +160,11 @@ export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
     get stats() {
       return runs.stats;
     },
+    drain,
     run: (<T, Span>(receiver: TracingEventReceiver<Span>, instance: WasmInstance, action: () => T): Outcome<T, Span> => {
       return runs.run(receiver, () => {
         exports = instance.exports;
+        openRing(receiver);
         exports.spanduct_begin?.(receiver.control());
         return action();
       });
@@ -118,6 +177,18 @@ interface Exports {
   readonly memory?: WasmMemory;
   readonly spanduct_begin?: (control: number) => void;
   readonly spanduct_flush?: () => void;
+  readonly spanduct_ring?: () => number;
+}
+
+interface ModuleRing {
+  readonly at: number;
+  buffer: ArrayBufferLike;
+  readonly reader: RingReader;
+}
+
+/** Numbers of a guest with a 64-bit memory are bigints; those of others are signed. */
+function unsigned(number: number): number {
+  return typeof number === "bigint" ? Number(number) : number >>> 0;
 }
 
 /** A form that guests in any language can take apart. */
