@@ -32,6 +32,10 @@ export const LAYERS: { readonly [name: string]: Layer } = {
     packages: ["@spanduct/protocol", "@spanduct/transport", "@spanduct/sender", "@spanduct/receiver"],
     others: { "node:*": ["worker", "vm"], "quickjs-emscripten-core": ["quickjs"], "quickjs-wasi": ["quickjs-wasi"] },
   },
+  "@spanduct/store": {
+    packages: ["@spanduct/protocol", "@spanduct/receiver", "@spanduct/opentelemetry"],
+    others: { "@opentelemetry/api": [""], "node:*": [""] },
+  },
   // In AssemblyScript: its sources have no imports but their own.
   "@spanduct/guest-assemblyscript": { packages: [], others: { assemblyscript: [] } },
   "@spanduct/guest-c": { packages: [] },

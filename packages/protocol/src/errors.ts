@@ -7,7 +7,7 @@ export type TunnelErrorCode =
   | "malformed"
   /** Understood, but above one of the `Limits`. */
   | "limit_exceeded"
-  /** A batch of a wire version that this build does not speak. */
+  /** A batch of a wire version, or stored data of a format or schema, that this build does not know. */
   | "unsupported_version"
   /** More values in a record than `Limits.maxValuesPerRecord`. */
   | "too_many_values"
@@ -30,7 +30,15 @@ export type TunnelErrorCode =
   /** A transport could not deliver. */
   | "transport_failed"
   /** The guest of a sandbox is in a run with another receiver. */
-  | "guest_busy";
+  | "guest_busy"
+  /** A store could not be read or written: disk full, connection lost, file damaged. */
+  | "store_failed"
+  /** Another host has gone on with the execution: what this one did is rolled back. */
+  | "revision_conflict"
+  /** Another host works on the execution. */
+  | "execution_busy"
+  /** The execution was taken aside because its state cannot be used. */
+  | "execution_parked";
 
 /** Base of every error that spanduct reports. `message` is `[code] reason`. */
 export class TunnelError extends Error {
