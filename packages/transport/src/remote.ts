@@ -29,6 +29,19 @@ export interface RemoteSender extends GuestTransport {
   close(reason?: Uint8Array): Promise<number>;
 }
 
+/** Guest end of a connection that never waits. */
+export interface DescriptorSender extends RemoteSender {
+  /** What the host said first, once it has come. */
+  readonly greeting: Hello | undefined;
+  /**
+   * Read what has come, and write what had no room, as `send` does. To be called now and then while there is something left and
+   * nothing else is sent.
+   *
+   * @returns bytes that still have no room
+   */
+  flush(): number;
+}
+
 /** What a host says first. */
 export interface Hello {
   /** Control word to begin with. */
@@ -55,6 +68,8 @@ export interface RemoteReceiverOptions {
 
 /** How a connection ended. */
 export type RemoteEnd =
+  /** The guest is gone, or the host hung up, before a single byte came. */
+  | { readonly kind: "silent" }
   /** The guest said that this was all. */
   | { readonly kind: "finished" }
   /** The guest said what ended it. */
@@ -73,7 +88,7 @@ export interface RemoteReceiver {
    * has read its last answer.
    */
   readonly ended: Promise<RemoteEnd>;
-  /** Hang up now: `broken`, "transport_closed", unless it has ended. What was not handled is not. */
+  /** Hang up now: `broken`, "transport_closed", or `silent`, unless it has ended. What was not handled is not. */
   close(): void;
 }
 
@@ -98,8 +113,8 @@ export const fromHost: MaxPayload = (kind) =>
 
 /** What carries the frames of a guest. */
 export interface GuestWire {
-  /** Read what has come, where that can be done at once. */
-  poll?(): void;
+  /** Where that can be done at once: read what has come, write what had no room. @returns bytes that still have none */
+  poll?(): number;
   /** @param payload copied */
   post(kind: FrameKind, payload: Uint8Array): void;
   /** Close it now. */
@@ -107,7 +122,7 @@ export interface GuestWire {
 }
 
 /** The guest's end of a conversation, whatever carries the frames. */
-export class RemoteGuest implements RemoteSender {
+export class RemoteGuest implements DescriptorSender {
   readonly hello: Promise<Hello>;
   readonly send: (batch: Uint8Array) => number | undefined;
   readonly #inFlight: InFlight;
@@ -116,7 +131,7 @@ export class RemoteGuest implements RemoteSender {
   readonly #closed = withResolvers<number>();
   /** Why nothing is sent any more. */
   #gone: TunnelError | undefined;
-  #greeted = false;
+  #hello: Hello | undefined;
 
   constructor(wire: GuestWire, options: RemoteSenderOptions) {
     this.#wire = wire;
@@ -125,6 +140,10 @@ export class RemoteGuest implements RemoteSender {
     // Those who want to know wait for it.
     this.hello.catch(() => undefined);
     this.send = (batch) => this.#send(batch);
+  }
+
+  get greeting(): Hello | undefined {
+    return this.#hello;
   }
 
   get closed(): Promise<number> {
@@ -139,8 +158,12 @@ export class RemoteGuest implements RemoteSender {
     return this.#inFlight.batches;
   }
 
+  flush(): number {
+    return this.#wire.poll?.() ?? 0;
+  }
+
   #send(batch: Uint8Array): number | undefined {
-    this.#wire.poll?.();
+    this.flush();
     if (this.#gone !== undefined) throw this.#gone;
     this.#inFlight.check(batch.length);
     this.#wire.post(FrameKind.batch, batch);
@@ -159,15 +182,15 @@ export class RemoteGuest implements RemoteSender {
   /** A frame of a kind that `fromHost` lets through. */
   receive({ kind, payload }: Frame): void {
     if (kind === FrameKind.hello) {
-      if (this.#greeted || payload.length < 4) return this.broken(malformed("hello"));
+      if (this.#hello !== undefined || payload.length < 4) return this.broken(malformed("hello"));
       const control = readUint32(payload, 0);
       if (!isControlWord(control)) return this.broken(malformed("hello"));
-      this.#greeted = true;
+      this.#hello = { control, context: payload.slice(4) };
       this.#inFlight.told(control);
-      this.#greeting.resolve({ control, context: payload.slice(4) });
+      this.#greeting.resolve(this.#hello);
     } else {
       const word = payload.length === ANSWER_BYTES ? readUint32(payload, 4) : 0;
-      if (!this.#greeted || !isControlWord(word)) return this.broken(malformed("answer"));
+      if (this.#hello === undefined || !isControlWord(word)) return this.broken(malformed("answer"));
       this.#inFlight.answered(readUint32(payload, 0), word);
     }
   }
@@ -184,6 +207,8 @@ export class RemoteGuest implements RemoteSender {
 
 /** What carries the frames of a host. */
 export interface HostWire {
+  /** Whether anything has come from the guest. */
+  readonly heard: boolean;
   /** Whether the guest is behind with reading: post no more before `RemoteHost.answer` is called. */
   readonly busy: boolean;
   /** @param payload copied */
@@ -271,7 +296,8 @@ export class RemoteHost {
 
   /** Hang up. @param error why, unless it is over already */
   broken(error: TunnelError): void {
-    if (!this.#over) this.#settle({ kind: "broken", error });
+    const isSilent = error.code === "transport_closed" && !this.#wire.heard;
+    if (!this.#over) this.#settle(isSilent ? { kind: "silent" } : { kind: "broken", error });
     this.#leaving = false;
     this.#wire.destroy(error);
   }

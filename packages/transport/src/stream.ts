@@ -120,6 +120,7 @@ class StreamReceiver implements RemoteReceiver {
   readonly #chunks: Fifo<Uint8Array> = new Fifo();
   #waitingBytes = 0;
   #paused = false;
+  #heard = false;
   /** Set when nothing comes any more. */
   #cutOff: { readonly error: unknown } | undefined;
 
@@ -128,6 +129,7 @@ class StreamReceiver implements RemoteReceiver {
     const wake = (options.pump ?? new Pump()).source(() => this.#step());
     this.#channel = openStream(stream, {
       chunk: (bytes) => {
+        this.#heard = true;
         this.#chunks.push(bytes);
         this.#waitingBytes += bytes.length;
         if (this.#waitingBytes > MAX_WAITING_BYTES && !this.#paused) {
@@ -199,7 +201,11 @@ class StreamReceiver implements RemoteReceiver {
 
   #wire(): HostWire {
     const channel = this.#channel;
+    const heard = (): boolean => this.#heard;
     return {
+      get heard() {
+        return heard();
+      },
       get busy() {
         return channel.busy;
       },

@@ -6,6 +6,7 @@ import { Pump } from "./pump.ts";
 import {
   fromGuest,
   fromHost,
+  type HostWire,
   type RemoteEnd,
   RemoteGuest,
   RemoteHost,
@@ -166,13 +167,15 @@ class Receiver implements WebSocketReceiver {
     this.#maxBytes = 2 * (options.maxInFlightBytes ?? DEFAULT_MAX_IN_FLIGHT_BYTES);
     this.#wake = (options.pump ?? new Pump()).source(() => this.#step());
     const post = openSocket(socket, () => this.#checkProtocol());
-    const wire = {
+    const wire: HostWire = {
+      // The guest asked for a socket.
+      heard: true,
       get busy() {
         return socket.bufferedAmount > MAX_BUFFERED_BYTES;
       },
       post,
       finish: () => close(socket, 1000),
-      destroy: (error?: TunnelError) => this.#hangUp(error),
+      destroy: (error) => this.#hangUp(error),
     };
     this.#host = new RemoteHost(wire, onBatch, options);
     this.#listen();
