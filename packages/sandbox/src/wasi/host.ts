@@ -23,7 +23,7 @@ export interface TraceWasiOptions extends TraceWasmOptions {
 }
 
 /** The imports of one instance of a module for WASI, and ways to run it with a receiver. */
-export interface WasiGuest extends Pick<WasmGuest, "send" | "stats"> {
+export interface WasiGuest extends Pick<WasmGuest, "send" | "stats" | "drain"> {
   /** All imports: those of the tunnel, and those of WASI. */
   readonly imports: WasmGuest["imports"] & { readonly wasi_snapshot_preview1: object };
   /**
@@ -48,7 +48,11 @@ export function traceWasi(wasi: WasiHost, options: TraceWasiOptions = {}): WasiG
   const { fd_write: write, ...others } = wasi.wasiImport as { readonly fd_write: FdWrite };
   const fd_write: FdWrite = (fd, iovs, iovsLength, written) => {
     const errno = write(fd, iovs, iovsLength, written);
-    if (errno === 0) capture?.written(fd, iovs, iovsLength, written);
+    if (errno === 0 && capture !== undefined) {
+      // So that the host knows in which span the guest is.
+      guest.drain();
+      capture.written(fd, iovs, iovsLength, written);
+    }
     return errno;
   };
 
@@ -85,6 +89,7 @@ export function traceWasi(wasi: WasiHost, options: TraceWasiOptions = {}): WasiG
         const exitCode = wasi.start(instance) ?? 0;
         if (exitCode !== 0) throw new Error(`the guest ended with exit code ${exitCode}`);
       }),
+    drain: guest.drain,
     run: run as WasmGuest["run"],
   };
 }

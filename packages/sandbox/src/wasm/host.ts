@@ -1,9 +1,10 @@
-import { DecodeError, isTunnelError, type TraceContext } from "@spanduct/protocol";
+import { DecodeError, isTunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import { performanceClock } from "@spanduct/sender";
 import { RingReader } from "@spanduct/transport/ring";
 import { type GuestOptions, GuestRuns, type GuestStats } from "../guest-runs.ts";
 import type { Outcome } from "../outcome.ts";
+import { traceContextText } from "../trace-context-text.ts";
 
 /** A `WebAssembly.Memory`. */
 export interface WasmMemory {
@@ -149,7 +150,7 @@ export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
     if (traceContext === undefined) return 0;
     const bytes = range(ptr, capacity);
     if (bytes === undefined) return 0;
-    const text = asText(traceContext);
+    const text = traceContextText(traceContext);
     for (let i = 0; i < Math.min(text.length, bytes.length); i++) bytes[i] = text.charCodeAt(i);
     return text.length;
   };
@@ -189,13 +190,6 @@ interface ModuleRing {
 /** Numbers of a guest with a 64-bit memory are bigints; those of others are signed. */
 function unsigned(number: number): number {
   return typeof number === "bigint" ? Number(number) : number >>> 0;
-}
-
-/** A form that guests in any language can take apart. */
-function asText({ traceparent, tracestate = "", spanKey = "" }: TraceContext): string {
-  // It came from who knows where.
-  const isPlain = /^[ -~]*$/.test(tracestate);
-  return `${traceparent}\n${spanKey}\n${isPlain ? tracestate : ""}`;
 }
 
 /** Not `instanceof`: where pages are not isolated there is no such class. */
