@@ -1,7 +1,9 @@
 import { headerOf, rememberRun } from "./propagate";
+import * as ring from "./ring";
 import * as wire from "./wire";
 import { writeId, writeString, writeValue, writeVarint } from "./wire";
 
+export { ring } from "./ring";
 export { TracedError } from "./wire";
 
 /** The narrow function: takes a batch, returns the host's control word. */
@@ -43,6 +45,10 @@ let baseTime: i64 = 0;
 /** Of the last event that was written, and of the one at hand. */
 let lastTime: i64 = 0;
 let time: i64 = 0;
+/** The call site that is announced together with the event at hand. */
+let announcing: CallSite | null = null;
+/** Whether the last event is on its way. */
+let delivered: bool = false;
 
 /**
  * Give events times. Without it the host stamps them as they arrive.
@@ -65,12 +71,19 @@ export function droppedEvents(): u64 {
   return dropped;
 }
 
-/** Deliver what is batched. Call it before control goes back to the host: a trap loses what was not sent. */
+/** Deliver what is batched. Call it before control goes back to the host: without a ring, a trap loses what was not sent. */
 export function flush(): void {
+  endBatch(true);
+}
+
+/** Send the batch at hand. What is in the ring goes by itself, but can be sent for: `now`. */
+function endBatch(now: bool): void {
   const length = <i32>wire.written();
   if (length == 0) return;
+  const batch = wire.clear();
   sequence++;
-  control(send(wire.clear(), length));
+  if (!ring.release()) control(send(batch, length));
+  else if (now) send(0, 0);
 }
 
 function control(word: i32): void {
@@ -108,9 +121,13 @@ export function traceAbort(reason: string | null, file: string | null, line: u32
 function begin(site: CallSite | null, tag: u32): void {
   const read = readTime;
   time = read === null ? 0 : read();
-  if (abs(time - baseTime) >= MAX_TIME_SPAN) flush();
+  if (ring.isTaken() || abs(time - baseTime) >= MAX_TIME_SPAN) endBatch(false);
   if (wire.written() == 0) beginBatch();
-  if (site !== null && site.epoch != epoch) site.announce();
+  announcing = null;
+  if (site !== null && site.epoch != epoch) {
+    announcing = site;
+    site.announce();
+  }
   wire.beginEvent(tag, read !== null, time - lastTime);
 }
 
@@ -124,19 +141,32 @@ function beginBatch(): void {
   writeId(0x28, dropped);
 }
 
-function end(): bool {
-  const fits = wire.endEvent();
-  if (fits) lastTime = time;
-  else dropped++;
-  if (wire.written() >= batchBytes) flush();
-  return fits;
+/** End the event. True: write it once more, because it found no room in the ring behind those before it. */
+function again(): bool {
+  delivered = wire.endEvent();
+  if (!delivered) {
+    dropped++;
+  } else if (ring.isOpen() && !ring.publish(wire.start(), <u32>wire.written())) {
+    const more = ring.holds();
+    const site = announcing;
+    if (more && site !== null) site.epoch = 0;
+    if (!more) lastTime = time;
+    // The host empties the ring, and where the event came first takes it along.
+    endBatch(true);
+    return more;
+  } else {
+    lastTime = time;
+  }
+  if (wire.written() >= batchBytes) endBatch(false);
+  return false;
 }
 
 function spanEvent(tag: u32, span: Span): void {
   if (span == 0) return;
-  begin(null, tag);
-  writeVarint(span);
-  end();
+  do {
+    begin(null, tag);
+    writeVarint(span);
+  } while (again());
 }
 
 /** What follows happens in this span, until it is exited. */
@@ -163,10 +193,11 @@ export function close(span: Span): void {
 /** Say that `cause` led to `span` without enclosing it. */
 export function followsFrom(span: Span, cause: Span): void {
   if (span == 0 || cause == 0) return;
-  begin(null, 0x22);
-  writeId(0x08, span);
-  writeId(0x10, cause);
-  end();
+  do {
+    begin(null, 0x22);
+    writeId(0x08, span);
+    writeId(0x10, cause);
+  } while (again());
 }
 
 /** One place in the code that opens spans or emits events. Make it once, as a constant. */
@@ -194,6 +225,7 @@ export abstract class CallSite {
 
   /** Whether the host wants what comes from here: ask before computing values that cost something. */
   enabled(): bool {
+    control(ring.control());
     return <i32>this.level <= maxLevel;
   }
 
@@ -230,12 +262,14 @@ export class SpanSite extends CallSite {
   ): Span {
     if (!this.enabled()) return 0;
     const id = lastSpan + 1;
-    begin(this, 0x1a);
-    writeId(0x08, id);
-    writeId(0x10, parent);
-    writeId(0x18, this.id);
-    writeValues<A, B, C, D>(0x22, a, b, c, d);
-    if (!end()) return 0;
+    do {
+      begin(this, 0x1a);
+      writeId(0x08, id);
+      writeId(0x10, parent);
+      writeId(0x18, this.id);
+      writeValues<A, B, C, D>(0x22, a, b, c, d);
+    } while (again());
+    if (!delivered) return 0;
     lastSpan = id;
     return id;
   }
@@ -243,10 +277,11 @@ export class SpanSite extends CallSite {
   /** Give a span of this call site one more value, or replace it. @param field index into the fields */
   record<T>(span: Span, field: u32, value: T): void {
     if (span == 0) return;
-    begin(null, 0x4a);
-    writeId(0x08, span);
-    writeValue<T>(0x12, field, value);
-    end();
+    do {
+      begin(null, 0x4a);
+      writeId(0x08, span);
+      writeValue<T>(0x12, field, value);
+    } while (again());
   }
 }
 
@@ -266,11 +301,12 @@ export class EventSite extends CallSite {
     parent: Span, a: A = none<A>(), b: B = none<B>(), c: C = none<C>(), d: D = none<D>(),
   ): void {
     if (!this.enabled()) return;
-    begin(this, 0x52);
-    writeId(0x08, this.id);
-    writeId(0x10, parent);
-    writeValues<A, B, C, D>(0x1a, a, b, c, d);
-    end();
+    do {
+      begin(this, 0x52);
+      writeId(0x08, this.id);
+      writeId(0x10, parent);
+      writeValues<A, B, C, D>(0x1a, a, b, c, d);
+    } while (again());
   }
 }
 

@@ -29,6 +29,11 @@ export function written(): usize {
   return position - buffer;
 }
 
+/** Where they begin. */
+export function start(): usize {
+  return buffer;
+}
+
 /** Begin anew, at the address that is returned. */
 export function clear(): usize {
   if (buffer == 0) buffer = heap.alloc(CAPACITY);
