@@ -30,7 +30,12 @@ export const LAYERS: { readonly [name: string]: Layer } = {
   },
   "@spanduct/sandbox": {
     packages: ["@spanduct/protocol", "@spanduct/transport", "@spanduct/sender", "@spanduct/receiver"],
-    others: { "node:*": ["worker", "vm"], "quickjs-emscripten-core": ["quickjs"], "quickjs-wasi": ["quickjs-wasi"] },
+    others: {
+      "node:*": ["worker", "vm"],
+      "@extism/extism": [],
+      "quickjs-emscripten-core": ["quickjs"],
+      "quickjs-wasi": ["quickjs-wasi"],
+    },
   },
   "@spanduct/store": {
     packages: ["@spanduct/protocol", "@spanduct/receiver", "@spanduct/opentelemetry"],
