@@ -1,22 +1,42 @@
-import type {
-  CallSiteData,
-  Id,
-  PersistedMetadata,
-  PersistedSpan,
-  PersistedSpans,
-  TracedValue,
-  TracedValueMap,
-  TracingEvent,
+import {
+  type BatchHeader,
+  type CallSiteData,
+  DEFAULT_LIMITS,
+  type EventTime,
+  type Id,
+  type Limits,
+  type PersistedMetadata,
+  type PersistedSpan,
+  type PersistedSpans,
+  type TracedError,
+  type TracedValue,
+  type TracedValueMap,
+  type TracingEvent,
+  type TunnelErrorCode,
+  tagged,
+  type ValueColumns,
 } from "@spanduct/protocol";
 import { valueMap } from "../support/events.ts";
-import { showName, showValues } from "../support/relay-log.ts";
+import { showName, showTime, showValues } from "../support/relay-log.ts";
+import type { SinkCall } from "../support/sink-calls.ts";
 
-/** Why an event is refused, as far as the model says. */
+/** Why an event or a batch is refused. */
 export interface Refusal {
-  readonly code: "unknown_metadata_id" | "unknown_span_id" | "too_many_values";
+  readonly code: TunnelErrorCode;
   readonly id?: Id;
+  readonly limit?: keyof Limits;
   readonly max?: number;
   readonly actual?: number;
+}
+
+/** The values of an event, and what an event object does not say. */
+interface Told {
+  readonly values: ReadonlyMap<string, TracedValue>;
+  readonly time: EventTime;
+  /** How many values came, where some came under the same name. */
+  readonly size: number;
+  /** An index among the keys that the call site does not have. */
+  readonly stray: number | undefined;
 }
 
 interface ModelSpan {
@@ -42,7 +62,7 @@ export class ModelProcess {
 
 /**
  * What a receiver must do, the slow and obvious way: the crate's rules (its receiver's source, and spec/tunnel.md where ours differ)
- * over plain maps keyed by ids in decimal. What it dispatches are the lines of `RelayLog`.
+ * and our budgets over plain maps keyed by ids in decimal. What it dispatches are the lines of `RelayLog`.
  */
 export class Model {
   /** What was dispatched. */
@@ -50,8 +70,13 @@ export class Model {
   /** Events applied. */
   applied = 0;
   readonly refused: { [code: string]: number } = {};
+  lostBatches = 0;
+  droppedEvents = 0;
+  /** Whether the guest is to announce its call sites again. */
+  announce = false;
   readonly #process: ModelProcess;
   readonly #restores: boolean;
+  readonly #limits: Limits;
   readonly #sites: Map<string, CallSiteData> = new Map();
   readonly #spans: Map<string, ModelSpan> = new Map();
   readonly #local: Map<string, number> = new Map();
@@ -61,12 +86,20 @@ export class Model {
   #stack: Id[] = [];
   readonly #entered: Set<string> = new Set();
   readonly #uncommitted: Set<string> = new Set();
+  readonly #links: Map<string, number> = new Map();
+  readonly #events: Map<string, number> = new Map();
+  #definitions = 0;
+  #clock = "wall";
+  /** Number of the next batch, and the last count of drops; undefined where nothing is known. */
+  #sequence: { readonly next: number; readonly dropped: number } | undefined;
 
   /** @param restores whether the relay goes on with the spans of another process */
-  constructor(process: ModelProcess, restores: boolean, { metadata, spans, local }: ModelState) {
+  constructor(process: ModelProcess, restores: boolean, state: ModelState, limits: Limits = DEFAULT_LIMITS) {
+    const { metadata, spans, local } = state;
     this.#process = process;
     this.#restores = restores;
-    for (const [id, data] of Object.entries(metadata)) this.#define(BigInt(id), data);
+    this.#limits = limits;
+    for (const [id, data] of Object.entries(metadata)) this.refuse(this.#define(canonical(BigInt(id)), data));
     const entered: [number, Id][] = [];
     for (const [key, span] of Object.entries(spans)) {
       const id = canonical(BigInt(key));
@@ -75,6 +108,7 @@ export class Model {
       this.#spans.set(key, { id, site, parent, refs, values: new Map(Object.entries(values)) });
       if (position !== undefined) entered.push([position, id]);
     }
+    if (this.#sites.size + this.#spans.size === 0) this.#sequence = { next: 0, dropped: 0 };
     this.#stack = entered.sort(([a], [b]) => a - b).map(([, id]) => id);
     for (const [id, span] of local) {
       if (!this.#knows(id)) this.#order.push(id);
@@ -108,10 +142,36 @@ export class Model {
     return this.#sites.get(String(this.#siteOf(event)))?.fields ?? [];
   }
 
+  /** Apply what a decoder made of the bytes of a guest. */
+  call(call: SinkCall): Refusal | undefined {
+    if (call[0] === "batch") return this.refuse(this.#batch(call[1]));
+    if (call[0] === "timeBase") {
+      this.lines.push(`time base ${call[1]} ${this.#clock}`);
+      return undefined;
+    }
+    const event = eventOf(call);
+    const columns = call.find((arg): arg is ValueColumns => typeof arg === "object" && "kinds" in arg);
+    const fields = this.fieldsOf(event);
+    const values = new Map<string, TracedValue>();
+    let stray: number | undefined;
+    for (let i = 0; i < (columns?.size ?? 0); i++) {
+      const key = columns?.keys[i] as number | string;
+      const name = typeof key === "string" ? key : fields[key];
+      if (name === undefined) stray ??= key as number;
+      else values.set(name, tagged(columns?.kinds[i] as never, columns?.raws[i] as never));
+    }
+    return this.#count(event, { values, time: call.at(-1) as EventTime, size: columns?.size ?? 0, stray });
+  }
+
   receive(event: TracingEvent): Refusal | undefined {
-    const refusal = this.#apply(event);
-    if (refusal === undefined) this.applied++;
-    else this.refused[refusal.code] = (this.refused[refusal.code] ?? 0) + 1;
+    const [body] = Object.values(event) as [{ readonly values?: TracedValueMap }];
+    const values = new Map(Object.entries(body.values ?? {}));
+    return this.#count(event, { values, time: undefined, size: values.size, stray: undefined });
+  }
+
+  /** Count a refusal, if it is one. */
+  refuse(refusal: Refusal | undefined): Refusal | undefined {
+    if (refusal !== undefined) this.refused[refusal.code] = (this.refused[refusal.code] ?? 0) + 1;
     return refusal;
   }
 
@@ -149,27 +209,55 @@ export class Model {
     }
   }
 
+  #count(event: TracingEvent, told: Told): Refusal | undefined {
+    const refusal = this.#apply(event, told);
+    if (refusal === undefined) this.applied++;
+    return this.refuse(refusal);
+  }
+
+  #batch({ clock, baseTimeUnixNano, sequence, droppedEvents }: BatchHeader): Refusal | undefined {
+    const { next, dropped } = this.#sequence ?? { next: sequence, dropped: sequence === 0 ? 0 : droppedEvents };
+    // Number 0 is a new sender.
+    const isNew = sequence === 0 && next > 0;
+    if (sequence < next && !isNew) return { code: "duplicate_batch", actual: sequence };
+    const batches = isNew ? 0 : sequence - next;
+    const events = Math.max(0, droppedEvents - (sequence === 0 ? 0 : dropped));
+    this.#sequence = { next: sequence + 1, dropped: droppedEvents };
+    this.#clock = clock;
+    this.lines.push(`time base ${baseTimeUnixNano} ${clock}`);
+    if (batches + events === 0) return undefined;
+    this.lines.push(`loss of ${batches} batches, ${events} events`);
+    this.lostBatches += batches;
+    this.droppedEvents += events;
+    this.announce = true;
+    return undefined;
+  }
+
   #siteOf(event: TracingEvent): Id | undefined {
     if ("new_span" in event) return event.new_span.metadata_id;
     if ("new_event" in event) return event.new_event.metadata_id;
     return "values_recorded" in event ? this.#spans.get(String(event.values_recorded.id))?.site : undefined;
   }
 
-  #apply(event: TracingEvent): Refusal | undefined {
+  #apply(event: TracingEvent, { values, time, size, stray }: Told): Refusal | undefined {
+    const line = (text: string): void => void this.lines.push(`${text}${showTime(time)}`);
     if ("new_call_site" in event) {
       const { id, ...data } = event.new_call_site;
-      this.#define(id, data);
-      return undefined;
+      return this.#define(id, data);
     }
     if ("new_span" in event) {
-      const { id, parent_id: parent, metadata_id: site, values } = event.new_span;
-      const tooMany = refuseMany(values);
+      const { id, parent_id: parent, metadata_id: site } = event.new_span;
+      const tooMany = this.#tooMany(size);
       if (tooMany !== undefined) return tooMany;
-      const span: ModelSpan = { id, site, parent, refs: 1, values: new Map(Object.entries(values)) };
-      if (!this.#local.has(String(id))) {
-        const refusal = this.#create(span);
-        if (refusal !== undefined) return refusal;
-      }
+      const span: ModelSpan = { id, site, parent, refs: 1, values: new Map(values) };
+      const isLocal = this.#local.has(String(id));
+      const refusal =
+        (isLocal ? undefined : this.#homeless(span)) ??
+        (this.#knows(id) ? undefined : this.#exceeds("maxLiveSpans", this.#order.length + 1)) ??
+        this.#strays(stray, site) ??
+        this.#grows(id, span.values);
+      if (refusal !== undefined) return refusal;
+      if (!isLocal) this.#create(span, time);
       if (!this.#order.includes(id)) this.#order.push(id);
       this.#spans.set(String(id), span);
       this.#uncommitted.add(String(id));
@@ -179,27 +267,33 @@ export class Model {
       const { id, follows_from: followed } = event.follows_from;
       if (!this.#knows(id)) return unknownSpan(id);
       if (!this.#knows(followed)) return unknownSpan(followed);
+      const links = (this.#links.get(String(id)) ?? 0) + 1;
+      const refusal = this.#exceeds("maxLinksPerSpan", links);
+      if (refusal !== undefined) return refusal;
+      this.#links.set(String(id), links);
       const [one, other] = [this.#local.get(String(id)), this.#local.get(String(followed))];
-      if (one !== undefined && other !== undefined) this.lines.push(`follows ${one} ${other}`);
+      if (one !== undefined && other !== undefined) line(`follows ${one} ${other}`);
       return undefined;
     }
     if ("span_entered" in event) {
       const { id } = event.span_entered;
       if (!this.#knows(id)) return unknownSpan(id);
       if (!this.#local.has(String(id))) {
-        const refusal = this.#create(this.#spans.get(String(id)) as ModelSpan);
+        const span = this.#spans.get(String(id)) as ModelSpan;
+        const refusal = this.#homeless(span);
         if (refusal !== undefined) return refusal;
+        this.#create(span, time);
       }
       this.#entered.add(String(id));
       if (!this.#stack.includes(id)) this.#stack.push(id);
-      this.lines.push(`enter ${this.#local.get(String(id))}`);
+      line(`enter ${this.#local.get(String(id))}`);
       return undefined;
     }
     if ("span_exited" in event) {
       const { id } = event.span_exited;
       if (!this.#knows(id)) return unknownSpan(id);
       const local = this.#local.get(String(id));
-      if (local !== undefined) this.lines.push(`exit ${local}`);
+      if (local !== undefined) line(`exit ${local}`);
       this.#leave(id);
       return undefined;
     }
@@ -216,56 +310,103 @@ export class Model {
       if (span === undefined) return unknownSpan(id);
       if (--span.refs > 0) return undefined;
       const local = this.#local.get(String(id));
-      this.#spans.delete(String(id));
-      this.#local.delete(String(id));
-      this.#uncommitted.delete(String(id));
+      for (const map of [this.#spans, this.#local, this.#uncommitted, this.#links, this.#events]) map.delete(String(id));
       this.#order = this.#order.filter((one) => one !== id);
       this.#leave(id);
-      if (local !== undefined) this.lines.push(`close ${local}`);
+      if (local !== undefined) line(`close ${local}`);
       return undefined;
     }
     if ("values_recorded" in event) {
-      const { id, values } = event.values_recorded;
-      const tooMany = refuseMany(values);
+      const { id } = event.values_recorded;
+      const tooMany = this.#tooMany(size);
       if (tooMany !== undefined) return tooMany;
       const span = this.#spans.get(String(id));
       // The crate panics where only the process remembers the span.
       if (span === undefined) return unknownSpan(id);
       const local = this.#local.get(String(id));
-      if (local !== undefined) {
-        const site = this.#sites.get(String(span.site));
-        if (site === undefined) return unknownMetadata(span.site);
-        this.lines.push(`record ${local} ${declared(site, new Map(Object.entries(values)))}`);
-      }
-      for (const [name, value] of Object.entries(values)) span.values.set(name, value);
+      const site = this.#sites.get(String(span.site));
+      if (local !== undefined && site === undefined) return this.#unknownSite(span.site);
+      const merged = new Map([...span.values, ...values]);
+      const refusal = this.#strays(stray, span.site) ?? this.#grows(id, merged);
+      if (refusal !== undefined) return refusal;
+      if (local !== undefined && site !== undefined) line(`record ${local} ${declared(site, values)}`);
+      for (const [name, value] of values) span.values.set(name, value);
       return undefined;
     }
-    const { metadata_id: siteId, parent, values } = event.new_event;
-    const tooMany = refuseMany(values);
+    const { metadata_id: siteId, parent } = event.new_event;
+    const tooMany = this.#tooMany(size);
     if (tooMany !== undefined) return tooMany;
     const site = this.#sites.get(String(siteId));
-    if (site === undefined) return unknownMetadata(siteId);
+    if (site === undefined) return this.#unknownSite(siteId);
     if (parent !== undefined && !this.#knows(parent)) return unknownSpan(parent);
-    this.lines.push(`event ${showName(site.name)}${declared(site, new Map(Object.entries(values)))}${this.#parent(parent)}`);
+    const owner = parent ?? this.#stack.at(-1);
+    const events = (this.#events.get(String(owner)) ?? 0) + 1;
+    const refusal = this.#strays(stray, siteId) ?? (owner === undefined ? undefined : this.#exceeds("maxEventsPerSpan", events));
+    if (refusal !== undefined) return refusal;
+    if (owner !== undefined) this.#events.set(String(owner), events);
+    line(`event ${showName(site.name)}${declared(site, values)}${this.#parent(parent)}`);
     return undefined;
   }
 
-  #define(id: Id, data: CallSiteData): void {
-    this.#sites.set(String(id), data);
-    const content = JSON.stringify(Object.entries(data).sort());
-    if (this.#process.seen.has(content)) return;
+  #define(id: Id, data: CallSiteData): Refusal | undefined {
+    const content = contentOf(data);
+    const known = this.#sites.get(String(id));
+    if (known === undefined || contentOf(known) !== content) {
+      const refusal = this.#exceeds("maxCallSites", this.#definitions + 1);
+      if (refusal !== undefined) return refusal;
+      this.#definitions++;
+      this.#sites.set(String(id), data);
+    }
+    if (!this.#process.seen.has(content)) this.lines.push(`call site ${showName(data.name)}`);
     this.#process.seen.add(content);
-    this.lines.push(`call site ${showName(data.name)}`);
+    return undefined;
   }
 
-  #create({ id, site, parent, values }: ModelSpan): Refusal | undefined {
-    const data = this.#sites.get(String(site));
-    if (data === undefined) return unknownMetadata(site);
-    if (parent !== undefined && !this.#knows(parent)) return unknownSpan(parent);
+  #create({ id, site, parent, values }: ModelSpan, time: EventTime): void {
+    const data = this.#sites.get(String(site)) as CallSiteData;
     const local = ++this.#process.lastSpan;
-    this.lines.push(`new ${local} ${showName(data.name)}${declared(data, values)}${this.#parent(parent)}`);
+    this.lines.push(`new ${local} ${showName(data.name)}${declared(data, values)}${this.#parent(parent)}${showTime(time)}`);
     this.#local.set(String(id), local);
-    return undefined;
+  }
+
+  /** A span that the relay would have to make without knowing what it is, or where. */
+  #homeless({ site, parent }: ModelSpan): Refusal | undefined {
+    if (!this.#sites.has(String(site))) return this.#unknownSite(site);
+    return parent === undefined || this.#knows(parent) ? undefined : unknownSpan(parent);
+  }
+
+  #tooMany(size: number): Refusal | undefined {
+    const max = this.#limits.maxValuesPerRecord;
+    return size > max ? { code: "too_many_values", max, actual: size } : undefined;
+  }
+
+  #strays(stray: number | undefined, site: Id): Refusal | undefined {
+    if (stray === undefined) return undefined;
+    if (!this.#sites.has(String(site))) return this.#unknownSite(site);
+    this.announce = true;
+    return { code: "unknown_field", id: stray };
+  }
+
+  /** The budgets for values, were the span to have `values`: what is above them from before may stay, but not grow. */
+  #grows(id: Id, values: ReadonlyMap<string, TracedValue>): Refusal | undefined {
+    const before = this.#spans.get(String(id))?.values ?? new Map();
+    const bytes = bytesOf(values);
+    const growth = bytes - bytesOf(before);
+    const total = [...this.#spans.values()].reduce((sum, span) => sum + bytesOf(span.values), growth);
+    return (
+      (values.size > before.size ? this.#exceeds("maxValuesPerSpan", values.size) : undefined) ??
+      (growth > 0 ? (this.#exceeds("maxSpanValueBytes", bytes) ?? this.#exceeds("maxLiveValueBytes", total)) : undefined)
+    );
+  }
+
+  #exceeds(limit: keyof Limits, actual: number): Refusal | undefined {
+    const max = this.#limits[limit];
+    return actual > max ? { code: "limit_exceeded", limit, max, actual } : undefined;
+  }
+
+  #unknownSite(id: Id): Refusal {
+    if (this.#definitions < this.#limits.maxCallSites) this.announce = true;
+    return { code: "unknown_metadata_id", id };
   }
 
   #knows(id: Id): boolean {
@@ -293,23 +434,57 @@ export class Model {
   }
 }
 
-const MAX_VALUES = 32;
-
-function refuseMany(values: TracedValueMap): Refusal | undefined {
-  const actual = Object.keys(values).length;
-  return actual > MAX_VALUES ? { code: "too_many_values", max: MAX_VALUES, actual } : undefined;
-}
-
 function unknownSpan(id: Id): Refusal {
   return { code: "unknown_span_id", id };
 }
 
-function unknownMetadata(id: Id): Refusal {
-  return { code: "unknown_metadata_id", id };
+function contentOf(data: CallSiteData): string {
+  return JSON.stringify(Object.entries(data).sort());
 }
 
 function declared(site: CallSiteData, values: ReadonlyMap<string, TracedValue>): string {
   return showValues([...values].filter(([name]) => site.fields.includes(name)));
+}
+
+/** 16 bytes for each value and each error of a chain, and two for each UTF-16 unit. */
+function bytesOf(values: ReadonlyMap<string, TracedValue>): number {
+  let bytes = 0;
+  for (const [name, value] of values) {
+    bytes += 16 + 2 * name.length;
+    const text = "string" in value ? value.string : "object" in value ? value.object : "";
+    bytes += 2 * text.length;
+    let link: TracedError | null = "error" in value ? value.error : null;
+    for (; link !== null; link = link.source) {
+      bytes += 16 + 2 * [link.message, link.type, link.stack].join("").length;
+    }
+  }
+  return bytes;
+}
+
+/** The call as an event without values. */
+function eventOf(call: Exclude<SinkCall, readonly ["batch" | "timeBase", ...unknown[]]>): TracingEvent {
+  switch (call[0]) {
+    case "newCallSite":
+      return { new_call_site: { id: call[1], ...call[2] } };
+    case "newSpan":
+      return {
+        new_span: { id: call[1], ...(call[2] !== undefined && { parent_id: call[2] }), metadata_id: call[3], values: {} },
+      };
+    case "followsFrom":
+      return { follows_from: { id: call[1], follows_from: call[2] } };
+    case "spanEntered":
+      return { span_entered: { id: call[1] } };
+    case "spanExited":
+      return { span_exited: { id: call[1] } };
+    case "spanCloned":
+      return { span_cloned: { id: call[1] } };
+    case "spanDropped":
+      return { span_dropped: { id: call[1] } };
+    case "valuesRecorded":
+      return { values_recorded: { id: call[1], values: {} } };
+    case "newEvent":
+      return { new_event: { metadata_id: call[1], ...(call[2] !== undefined && { parent: call[2] }), values: {} } };
+  }
 }
 
 function canonical(id: bigint): Id {

@@ -262,8 +262,8 @@ class Pair {
 function said(error: TunnelError | undefined): Refusal | undefined {
   if (error === undefined) return undefined;
   expect(error).toBeInstanceOf(ReceiveError);
-  const { code, id, max, actual } = error as ReceiveError;
-  return { code, id, max, actual } as Refusal;
+  const { code, id, limit, max, actual } = error as ReceiveError;
+  return { code, id, limit, max, actual } as Refusal;
 }
 
 function indexed(call: SinkCall, fields: readonly string[]): SinkCall {

@@ -145,6 +145,7 @@ function showParent({ span, explicit }: Parent<number>): string {
   return explicit ? ` under ${span}` : ` in ${span}`;
 }
 
-function showTime(time: EventTime): string {
+/** ` @5`; nothing for no time. */
+export function showTime(time: EventTime): string {
   return time === undefined ? "" : ` @${time}`;
 }

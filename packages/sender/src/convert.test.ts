@@ -59,6 +59,7 @@ describe("a value travels", () => {
     ["an object with a bigint inside as text", { a: 1n }, { object: "[object Object]" }],
     ["a symbol wrapped in an object as JSON", Object(Symbol("s")), { object: "{}" }],
     ["`float`: a whole number as a float", float(5), { float: 5 }],
+    ["`float`: no number as if given plainly", float("5" as never), { string: "5" }],
     ["`uint`: unsigned", uint(5), { u_int: 5 }],
     ["`uint`: a wide bigint", uint(2n ** 70n), { u_int: 2n ** 70n }],
     ["`uint`: a narrow bigint as a number", uint(7n), { u_int: 7 }],

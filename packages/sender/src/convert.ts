@@ -20,9 +20,9 @@ class Typed {
   }
 }
 
-/** A number that travels as `float` even when it is whole. */
-export function float(value: number): object {
-  return new Typed(ValueKind.float, value);
+/** A number that travels as `float` even when it is whole. Anything else travels as if it were given plainly. */
+export function float(value: number): Value {
+  return typeof value === "number" ? new Typed(ValueKind.float, value) : value;
 }
 
 /** A whole number, 0 to 2^128-1, that travels as `u_int`. Anything else travels as if it were given plainly. */

@@ -49,9 +49,14 @@ export class MsgpackEncoder implements BatchEncoder {
     this.#integer(header.droppedEvents);
   }
 
-  /** Times more than 2^53-1 ns (104 days) from the batch's base are left out, so that the host stamps those events. */
+  /**
+   * Times more than 2^53-1 ns (104 days) from the batch's base, and those that count from such a time, are left out, so that the host
+   * stamps those events.
+   */
   timeBase(unixNano: bigint): void {
-    this.#origin = Number(unixNano - this.#base);
+    const origin = Number(unixNano - this.#base);
+    // A number that is not safe is no longer exact.
+    this.#origin = Number.isSafeInteger(origin) ? origin : Number.NaN;
   }
 
   /** [2, time, id, kind, level, name, target, module_path, file, line, fields] */

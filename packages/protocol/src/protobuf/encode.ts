@@ -231,9 +231,14 @@ class ProtobufEncoder implements BatchEncoder {
     id(w, 0x28, header.droppedEvents);
   }
 
-  /** Times more than 2^53-1 ns (104 days) from the batch's base are left out, so that the host stamps those events. */
+  /**
+   * Times more than 2^53-1 ns (104 days) from the batch's base, and those that count from such a time, are left out, so that the host
+   * stamps those events.
+   */
   timeBase(unixNano: bigint): void {
-    this.#origin = Number(unixNano - this.#base);
+    const origin = Number(unixNano - this.#base);
+    // A number that is not safe is no longer exact.
+    this.#origin = Number.isSafeInteger(origin) ? origin : Number.NaN;
   }
 
   /**
