@@ -1,4 +1,4 @@
-import { DecodeError, isTunnelError } from "@spanduct/protocol";
+import { isTunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import { performanceClock } from "@spanduct/sender";
 import { RingReader } from "@spanduct/transport/ring";
@@ -100,7 +100,7 @@ export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
   };
 
   const openRing = (receiver: TracingEventReceiver): void => {
-    const at = exports.spanduct_ring?.() ?? 0;
+    const at = unsigned(exports.spanduct_ring?.() ?? 0);
     const memory = at === 0 ? undefined : range(at);
     if (memory === undefined) return;
     try {
@@ -122,8 +122,11 @@ export function traceWasm(options: TraceWasmOptions = {}): WasmGuest {
     if (ring === undefined) return;
     const { at, reader } = ring;
     const memory = range(at);
+    if (memory === undefined) {
+      ring = undefined;
+      return;
+    }
     try {
-      if (memory === undefined) throw new DecodeError("malformed", "the ring is gone", unsigned(at));
       // It has grown.
       if (memory.buffer !== ring.buffer) reader.moved(memory);
       ring.buffer = memory.buffer;
