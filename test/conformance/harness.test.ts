@@ -82,6 +82,24 @@ describe("harness", () => {
     expect(outputOf(control("drop"), '{"span_entered":{"id":-1}}')[1]).toMatchObject({ error: "parse" });
   });
 
+  it("takes batches of bytes, prints all that is wrong with one, and the control word", () => {
+    const hex = (text: string): string => control("batch", `,"hex":"${Buffer.from(text).toString("hex")}"`);
+    const batch = `${SITE}\n{"span_entered":{"id":7}}\n{"new_span":{"id":1,"metadata_id":1,"values":{}}}\n{"span_exited":{"id":8}}`;
+    expect(outputOf(hex(batch), hex("nonsense"), control("batch"), control("drop"), hex(SITE))).toMatchObject([
+      { in: 1, during: "control", call: "register_callsite" },
+      { call: "new_span", id: 1 },
+      { in: 1, error: "unknown_span_id", id: 7 },
+      { in: 1, error: "unknown_span_id", id: 8 },
+      { in: 1, during: "control", batch: 0x53500005 },
+      { in: 2, error: "parse" },
+      { in: 2, batch: 0x53500005 },
+      { in: 3, batch: 0x53500005 },
+      { call: "try_close" },
+      { dropped: true },
+      { in: 5, error: "no_receiver" },
+    ]);
+  });
+
   it("prints call sites without an end to the receiver", () => {
     expect(outputOf(SITE, control("persist_metadata"), '{"new_span":{"id":1,"metadata_id":1,"values":{}}}')).toMatchObject([
       {},

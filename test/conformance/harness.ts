@@ -42,7 +42,7 @@ export class Harness {
   readonly #relay = new RecordingRelay((call) => this.#print(call));
   #receiver: TracingEventReceiver<number> | undefined;
   #sequence = 0;
-  #lastError: TunnelError | undefined;
+  readonly #errors: TunnelError[] = [];
 
   // What was persisted last, as text.
   #metadata = "{}";
@@ -96,6 +96,12 @@ export class Harness {
       case "restore":
         this.#during = "restore";
         return this.#restore(control);
+      case "batch": {
+        this.#during = "control";
+        if (this.#receiver === undefined) return this.#noReceiver();
+        const batch = Buffer.from(JSON.parse(control.get("hex") ?? '""'), "hex");
+        return this.#print(`"batch":${this.#receive(this.#receiver, batch)}`);
+      }
       case "roundtrip":
         this.#during = "control";
         return this.#roundtrip(Buffer.from(control.get("event") ?? "null"));
@@ -120,7 +126,7 @@ export class Harness {
       program: PROGRAM,
       codec: this.#codec ?? json,
       onError: (error) => {
-        this.#lastError = error;
+        this.#errors.push(error);
       },
     });
   }
@@ -134,9 +140,14 @@ export class Harness {
     }
     const receiver = this.#receiver;
     if (receiver === undefined) return this.#noReceiver();
-    this.#lastError = undefined;
-    receiver.receiveBatch(this.#codec === undefined ? line : encode(this.#codec, line, event, this.#sequence++));
-    if (this.#lastError !== undefined) this.#print(errorMembers(this.#lastError));
+    this.#receive(receiver, this.#codec === undefined ? line : encode(this.#codec, line, event, this.#sequence++));
+  }
+
+  /** @returns the control word */
+  #receive(receiver: TracingEventReceiver, batch: Uint8Array): number {
+    const word = receiver.receiveBatch(batch);
+    for (const error of this.#errors.splice(0)) this.#print(errorMembers(error));
+    return word;
   }
 
   #drop(): boolean {
