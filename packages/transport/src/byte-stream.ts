@@ -46,8 +46,10 @@ export type ByteStream =
 export interface StreamEvents {
   /** @param bytes its own to keep */
   chunk(bytes: Uint8Array): void;
-  /** Nothing comes any more, and what is written may not arrive. At most once, and not after `finish` or `destroy`. */
+  /** Nothing comes any more. At most once, and not after `finish` or `destroy`. */
   end(error?: unknown): void;
+  /** What is written does not arrive any more, while there may still be something to read. As `end`. */
+  unwritable(error: unknown): void;
   /** No longer `busy`. */
   ready(): void;
 }
@@ -73,28 +75,34 @@ export function openStream(stream: ByteStream, events: StreamEvents): ByteChanne
   const isPair = "readable" in stream && typeof stream.readable === "object";
   const { readable, writable } = (isPair ? stream : { readable: stream, writable: stream }) as Halves;
   let over = false;
-  const end = (error?: unknown): void => {
-    if (over) return;
-    over = true;
-    events.end(error);
-  };
+  let ended = false;
+  let isUnwritable = false;
   const once: StreamEvents = {
     chunk(bytes) {
-      if (!over) events.chunk(bytes);
+      if (!over && !ended) events.chunk(bytes);
     },
     ready() {
-      if (!over) events.ready();
+      if (!over && !isUnwritable) events.ready();
     },
-    end,
+    end(error) {
+      if (over || ended) return;
+      ended = true;
+      events.end(error);
+    },
+    unwritable(error) {
+      if (over || isUnwritable) return;
+      isUnwritable = true;
+      events.unwritable(error);
+    },
   };
   const input = "getReader" in readable ? webInput(readable, once) : nodeInput(readable, once);
   const output = "getWriter" in writable ? webOutput(writable, once) : nodeOutput(writable, once);
   return {
     get busy() {
-      return output.busy;
+      return output.busy && !isUnwritable;
     },
     write(bytes) {
-      if (!over) output.write(bytes);
+      if (!over && !isUnwritable) output.write(bytes);
     },
     pause: input.pause,
     resume: input.resume,
@@ -152,8 +160,8 @@ function nodeOutput(stream: NodeWritable, events: StreamEvents): Output {
     busy = false;
     events.ready();
   });
-  stream.on("error", (error) => events.end(error));
-  stream.on("close", () => events.end(new Error("the stream was closed")));
+  stream.on("error", (error) => events.unwritable(error));
+  stream.on("close", () => events.unwritable(new Error("the stream was closed")));
   return {
     get busy() {
       return busy;
@@ -214,13 +222,13 @@ function webOutput(stream: WebWritable, events: StreamEvents): Output {
       return busy;
     },
     write(bytes) {
-      writer.write(bytes).catch(events.end);
+      writer.write(bytes).catch(events.unwritable);
       if ((writer.desiredSize ?? 0) > 0) return;
       busy = true;
       writer.ready.then(() => {
         busy = false;
         events.ready();
-      }, events.end);
+      }, events.unwritable);
     },
     end(done) {
       writer.close().catch(ignore).then(done);

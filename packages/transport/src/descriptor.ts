@@ -16,7 +16,7 @@ export interface Descriptor {
  * Send batches as `streamSender` does, to the same host's end, where reading and writing need no event loop: a guest that never
  * yields follows the host's level, and what it sent is with the operating system when `send` returns, as long as that has room.
  *
- * `send` does not use `this`.
+ * `send` and `sendLast` do not use `this`.
  */
 export function descriptorSender(descriptor: Descriptor, options: RemoteSenderOptions = {}): DescriptorSender {
   const wire = new DescriptorWire(descriptor);

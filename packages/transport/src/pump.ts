@@ -21,6 +21,13 @@ interface Globals {
   readonly setImmediate?: (run: () => void) => unknown;
 }
 
+/** Run something once timers and I/O had their turn. */
+export function afterIo(run: () => void): void {
+  const globals = globalThis as unknown as Globals;
+  if (globals.setImmediate === undefined) globals.setTimeout(run, 0);
+  else globals.setImmediate(run);
+}
+
 /**
  * Handles what guests send without blocking the host's event loop, however fast they are: step by step, the sources in turn, for
  * at most `turnMs` (and the step that was begun), then the loop goes round. One pump for all guests of a thread keeps that bound
@@ -35,10 +42,9 @@ export class Pump {
   #scheduled = false;
 
   constructor(options: PumpOptions = {}) {
-    const globals = globalThis as unknown as Globals;
     this.#turnMs = options.turnMs ?? 8;
-    this.#now = options.now ?? (() => globals.performance.now());
-    this.#schedule = options.schedule ?? ((turn) => void (globals.setImmediate?.(turn) ?? globals.setTimeout(turn, 0)));
+    this.#now = options.now ?? (() => (globalThis as unknown as Globals).performance.now());
+    this.#schedule = options.schedule ?? afterIo;
   }
 
   /**

@@ -1,6 +1,7 @@
 import { controlWord, DecodeError, isControlWord, TunnelError } from "@spanduct/protocol";
 import { type Frame, FrameKind, type MaxPayload, readUint32, writeUint32 } from "./frame.ts";
 import { InFlight, laterWord } from "./in-flight.ts";
+import { afterIo } from "./pump.ts";
 import type { BatchHandler, GuestTransport } from "./transport.ts";
 
 /** Guest end of a connection to a host in another process, on another machine, or otherwise out of reach of shared memory. */
@@ -9,6 +10,8 @@ export interface RemoteSender extends GuestTransport {
   readonly inFlightBytes: number;
   /** Batches that are on their way. When the connection breaks they may be lost, and nobody can know. */
   readonly inFlightBatches: number;
+  /** As `send`, whatever is on its way already: for what a guest has batched when it ends. */
+  sendLast(batch: Uint8Array): number | undefined;
   /**
    * What the host says first. Until then `send` works and returns nothing; who wants to know the level before it begins waits.
    *
@@ -125,6 +128,7 @@ export interface GuestWire {
 export class RemoteGuest implements DescriptorSender {
   readonly hello: Promise<Hello>;
   readonly send: (batch: Uint8Array) => number | undefined;
+  readonly sendLast: (batch: Uint8Array) => number | undefined;
   readonly #inFlight: InFlight;
   readonly #wire: GuestWire;
   readonly #greeting = withResolvers<Hello>();
@@ -139,7 +143,8 @@ export class RemoteGuest implements DescriptorSender {
     this.hello = this.#greeting.promise;
     // Those who want to know wait for it.
     this.hello.catch(() => undefined);
-    this.send = (batch) => this.#send(batch);
+    this.send = (batch) => this.#send(batch, false);
+    this.sendLast = (batch) => this.#send(batch, true);
   }
 
   get greeting(): Hello | undefined {
@@ -162,10 +167,10 @@ export class RemoteGuest implements DescriptorSender {
     return this.#wire.poll?.() ?? 0;
   }
 
-  #send(batch: Uint8Array): number | undefined {
+  #send(batch: Uint8Array, isLast: boolean): number | undefined {
     this.flush();
     if (this.#gone !== undefined) throw this.#gone;
-    this.#inFlight.check(batch.length);
+    if (!isLast) this.#inFlight.check(batch.length);
     this.#wire.post(FrameKind.batch, batch);
     this.#inFlight.sent(batch.length);
     return this.#inFlight.takeWord();
@@ -219,9 +224,6 @@ export interface HostWire {
   destroy(error?: TunnelError): void;
 }
 
-/** Batches that are answered together, unless there is news for the guest or nothing else to do. */
-const ANSWERED_TOGETHER = 64;
-
 /** The host's end of a conversation, whatever carries the frames. */
 export class RemoteHost {
   readonly ended: Promise<RemoteEnd>;
@@ -236,8 +238,7 @@ export class RemoteHost {
   /** Batches handled since the last answer, and the word that goes with the next. */
   #owed = 0;
   #word: number | undefined;
-  /** The word that was said last. */
-  #told: number;
+  #isAnswering = false;
 
   /** Says hello. */
   constructor(wire: HostWire, onBatch: BatchHandler, options: RemoteReceiverOptions) {
@@ -245,7 +246,6 @@ export class RemoteHost {
     this.#onBatch = onBatch;
     this.ended = this.#end.promise;
     const { control = controlWord(5, false), context = new Uint8Array() } = options;
-    this.#told = control;
     const hello = new Uint8Array(4 + context.length);
     writeUint32(hello, 0, control);
     hello.set(context, 4);
@@ -274,7 +274,20 @@ export class RemoteHost {
     const word = this.#onBatch(payload);
     this.#owed++;
     this.#word = this.#word === undefined ? word : laterWord(this.#word, word);
-    if (this.#owed >= ANSWERED_TOGETHER || this.#word !== this.#told) this.answer();
+    this.#answerSoon();
+  }
+
+  /**
+   * Answer what was handled, once for all of a turn, and after what has come meanwhile is read: writing to a guest that is gone makes
+   * an end of a socket, with all in it that was not read.
+   */
+  #answerSoon(): void {
+    if (this.#isAnswering) return;
+    this.#isAnswering = true;
+    afterIo(() => {
+      this.#isAnswering = false;
+      this.answer();
+    });
   }
 
   /** Answer what was handled; when the guest is behind with reading, together with what will be handled until it is not. */
@@ -284,7 +297,6 @@ export class RemoteHost {
       const answer = new Uint8Array(ANSWER_BYTES);
       writeUint32(answer, 0, this.#owed);
       writeUint32(answer, 4, this.#word);
-      this.#told = this.#word;
       this.#owed = 0;
       this.#word = undefined;
       this.#wire.post(FrameKind.answer, answer);

@@ -40,7 +40,7 @@ export interface StreamReceiverOptions extends RemoteReceiverOptions {
  * it does, within `maxInFlightBytes`; beyond that `send` throws "transport_failed". One batch is always let through when nothing is on
  * its way. Answers are read when the guest yields to its event loop.
  *
- * `send` does not use `this`. The stream keeps the guest's process alive: `close` in the end.
+ * `send` and `sendLast` do not use `this`. The stream keeps the guest's process alive: `close` in the end.
  */
 export function streamSender(stream: ByteStream, options: RemoteSenderOptions = {}): RemoteSender {
   const reader = new FrameReader(fromHost);
@@ -56,6 +56,7 @@ export function streamSender(stream: ByteStream, options: RemoteSenderOptions = 
       }
     },
     end: (error) => guest.broken(error),
+    unwritable: (error) => guest.broken(error),
     ready() {
       while (queue.length > 0 && !channel.busy) channel.write(joined(queue));
     },
@@ -142,6 +143,8 @@ class StreamReceiver implements RemoteReceiver {
         this.#cutOff = { error };
         wake();
       },
+      // What it has sent is taken in all the same.
+      unwritable: () => undefined,
       ready: () => this.#host.answer(),
     });
     this.#channel.write(PREFACE.slice());
@@ -180,11 +183,11 @@ class StreamReceiver implements RemoteReceiver {
       this.#reader.push(chunk);
       return true;
     }
-    this.#host.answer();
     if (this.#cutOff !== undefined) this.#gone(this.#cutOff.error);
     else if (this.#paused) {
       this.#paused = false;
       this.#channel.resume();
+      this.#host.answer();
     }
     return false;
   }
@@ -202,12 +205,14 @@ class StreamReceiver implements RemoteReceiver {
   #wire(): HostWire {
     const channel = this.#channel;
     const heard = (): boolean => this.#heard;
+    // What was not read is lost when a write fails.
+    const isBehind = (): boolean => this.#paused && !this.#host.over;
     return {
       get heard() {
         return heard();
       },
       get busy() {
-        return channel.busy;
+        return channel.busy || isBehind();
       },
       post: (kind, payload) => channel.write(encodeFrame(kind, payload)),
       finish: channel.finish,

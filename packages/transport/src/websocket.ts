@@ -89,7 +89,7 @@ const OPEN = 1;
  * that in the socket's `bufferedAmount`, `send` throws "transport_failed". One batch is always let through when nothing is on its way.
  * Answers are read when the guest yields to its event loop.
  *
- * `send` does not use `this`.
+ * `send` and `sendLast` do not use `this`.
  */
 export function webSocketSender(socket: WebSocketLike, options: RemoteSenderOptions = {}): RemoteSender {
   const post = openSocket(socket);
@@ -167,11 +167,13 @@ class Receiver implements WebSocketReceiver {
     this.#maxBytes = 2 * (options.maxInFlightBytes ?? DEFAULT_MAX_IN_FLIGHT_BYTES);
     this.#wake = (options.pump ?? new Pump()).source(() => this.#step());
     const post = openSocket(socket, () => this.#checkProtocol());
+    // What was not read is lost when a write fails.
+    const isBehind = (): boolean => this.#paused && !this.#host.over;
     const wire: HostWire = {
       // The guest asked for a socket.
       heard: true,
       get busy() {
-        return socket.bufferedAmount > MAX_BUFFERED_BYTES;
+        return socket.bufferedAmount > MAX_BUFFERED_BYTES || isBehind();
       },
       post,
       finish: () => close(socket, 1000),
@@ -262,12 +264,11 @@ class Receiver implements WebSocketReceiver {
       this.#retry();
       return true;
     }
-    this.#host.answer();
-    this.#retry();
     if (this.#cutOff !== undefined) this.#host.broken(this.#cutOff);
     else if (this.#paused) {
       this.#paused = false;
       this.#socket.resume?.();
+      this.#host.answer();
     }
     return false;
   }
