@@ -285,6 +285,41 @@ export function codecContract({ name, codec, nonFiniteFloats }: CodecUnderTest):
       },
     );
 
+    it("maxEventsPerBatch: so many events of a batch arrive, whatever they are, and none beyond", () => {
+      const limits = { ...DEFAULT_LIMITS, maxEventsPerBatch: 3 };
+      const events: SinkCall[] = [1, 2, 3, 4, 5].map((span) => ["spanEntered", span, undefined]);
+      const passed = decode(encode([["batch", HEADER], ...events.slice(0, 3)]), limits);
+      expect(passed.errors).toEqual([]);
+      expect(passed.calls).toEqual([["batch", HEADER], ...events.slice(0, 3)]);
+      const cut = decode(encode([["batch", HEADER], ...events]), limits);
+      expect(cut.calls).toEqual(passed.calls);
+      expect(cut.errors.map(({ code, reason }) => [code, reason.split(",")[0]])).toEqual([
+        ["limit_exceeded", "maxEventsPerBatch is 3"],
+      ]);
+    });
+
+    it("counts up to 1024 values of a record, or maxValuesPerRecord, and refuses one that has more", () => {
+      const record = (count: number): SinkCall => {
+        const many = Array.from({ length: count }, (_, i) => [`v${i}`, ValueKind.bool, true] as const);
+        return ["newEvent", 1, undefined, values(...many), undefined];
+      };
+      for (const [max, maxValuesPerRecord] of [
+        [1024, 32],
+        [2000, 2000],
+      ] as const) {
+        const limits = { ...DEFAULT_LIMITS, maxValuesPerRecord };
+        const passed = decode(encode([["batch", HEADER], record(max)]), limits);
+        expect(passed.errors).toEqual([]);
+        expect(plain(passed.calls)).toEqual(plain([["batch", HEADER], record(max)]));
+        const { calls, errors } = decode(encode([["batch", HEADER], record(max + 1), ["spanEntered", 1, undefined]]), limits);
+        expect(errors.map(({ code }) => code)).toEqual(["limit_exceeded"]);
+        expect(calls).toEqual([
+          ["batch", HEADER],
+          ["spanEntered", 1, undefined],
+        ]);
+      }
+    });
+
     it("keeps maxErrorDepth errors of a chain and counts the rest", () => {
       const limits = { ...DEFAULT_LIMITS, maxErrorDepth: 3 };
       const arrives = (depth: number): unknown => {

@@ -1,4 +1,4 @@
-import type { DecodeError } from "./errors.ts";
+import { DecodeError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { EventSink } from "./sink.ts";
 
@@ -7,6 +7,19 @@ export const WIRE_VERSION = 1;
 
 /** After so many bad events the rest of a batch is not worth reading. */
 export const MAX_BAD_EVENTS = 64;
+
+/** Up to so many values of a record are read, so that a receiver can say how many too many they are. */
+const COUNTED_VALUES = 1024;
+
+/** A record of more values than this is not read: a decoder would have to keep all of them. */
+export function maxReadValues({ maxValuesPerRecord }: Limits): number {
+  return Math.max(maxValuesPerRecord, COUNTED_VALUES);
+}
+
+/** What a decoder reports of a batch that goes on after `Limits.maxEventsPerBatch` events. */
+export function tooManyEvents({ maxEventsPerBatch }: Limits, offset: number): DecodeError {
+  return new DecodeError("limit_exceeded", `maxEventsPerBatch is ${maxEventsPerBatch}, the rest of the batch is skipped`, offset);
+}
 
 /** Writes batches: `batch(header)`, events, `finish()`, again and again. */
 export interface BatchEncoder extends EventSink {

@@ -1,3 +1,4 @@
+import { maxReadValues } from "./codec.ts";
 import { type ErrorLink, MAX_ERROR_NESTING, nestErrors } from "./error-chain.ts";
 import { DecodeError } from "./errors.ts";
 import type { CallSiteData, CallSiteKind, Id, Level, TracedError } from "./event.ts";
@@ -162,8 +163,10 @@ export class EventReader {
   /** The map under `values`. */
   values(fields: Fields): TracedValues {
     const map = this.object(own(fields, "values"), "values");
+    const max = maxReadValues(this.#limits);
     const values = new TracedValues();
     for (const name of Object.keys(map)) {
+      if (values.size >= max) this.#exceed("maxValuesPerRecord", values.size);
       this.#string(name, "a value's name");
       this.#value(name, map[name], values);
     }

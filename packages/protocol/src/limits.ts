@@ -5,6 +5,8 @@
 export interface Limits {
   /** Bytes of one batch handed to `receiveBatch`. */
   readonly maxBatchBytes: number;
+  /** Events of one batch; what comes behind them is not read. */
+  readonly maxEventsPerBatch: number;
   /** Bytes of all batches that one receiver accepts. */
   readonly maxExecutionBytes: number;
   /** UTF-8 bytes of one string: name, value, message, stack. */
@@ -34,6 +36,7 @@ export interface Limits {
 /** What a receiver and a decoder use when nothing else is said. */
 export const DEFAULT_LIMITS: Limits = {
   maxBatchBytes: 4 * 1024 * 1024,
+  maxEventsPerBatch: 16_384,
   maxExecutionBytes: Number.POSITIVE_INFINITY,
   maxStringBytes: 64 * 1024,
   maxValuesPerRecord: 32,

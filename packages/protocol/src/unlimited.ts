@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
 export const UNLIMITED: Limits = {
   ...DEFAULT_LIMITS,
   maxStringBytes: Number.POSITIVE_INFINITY,
+  maxValuesPerRecord: Number.POSITIVE_INFINITY,
   maxFieldsPerCallSite: Number.POSITIVE_INFINITY,
   maxErrorDepth: Number.POSITIVE_INFINITY,
 };

@@ -49,6 +49,14 @@ export class ValueList implements ValueColumns {
     this.size = 0;
   }
 
+  /** Forget all values, and what is left over of earlier use. */
+  release(): void {
+    this.clear();
+    this.keys.length = 0;
+    this.kinds.length = 0;
+    this.raws.length = 0;
+  }
+
   /** Append a value whose key is known to be new. */
   push(key: number | string, kind: ValueKind, raw: RawValue): void {
     const at = this.size++;

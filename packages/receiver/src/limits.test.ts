@@ -1,4 +1,4 @@
-import { DEFAULT_LIMITS, type Id, type Limits, type TracingEvent, type TunnelError } from "@spanduct/protocol";
+import { controlWord, DEFAULT_LIMITS, type Id, type Limits, type TracingEvent, type TunnelError } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { describe, expect, it } from "vitest";
 import {
@@ -185,7 +185,7 @@ describe.each(BUDGETS)("TracingEventReceiver with $limit $max", ({ limit, max, c
 
 describe("TracingEventReceiver", () => {
   it("tests every budget, and has a default for each", () => {
-    const elsewhere = ["maxBatchBytes", "maxExecutionBytes", "maxErrorDepth"];
+    const elsewhere = ["maxBatchBytes", "maxEventsPerBatch", "maxExecutionBytes", "maxErrorDepth"];
     expect([...BUDGETS.map(({ limit }) => limit), ...elsewhere].sort()).toEqual(Object.keys(DEFAULT_LIMITS).sort());
   });
 
@@ -201,14 +201,28 @@ describe("TracingEventReceiver", () => {
     expect(log.lines.filter((line) => line.startsWith("call site"))).toEqual(["call site site 1", "call site site 2"]);
   });
 
-  it("takes maxExecutionBytes in all and nothing beyond", () => {
+  it("takes maxEventsPerBatch events of a batch, and nothing of it beyond", () => {
+    const { receiver, errors } = host({ maxEventsPerBatch: 2 });
+    receiver.receiveBatch(batchOf(protobuf, [callSite(1), newSpan(1)]));
+    expect(errors).toEqual([]);
+    receiver.receiveBatch(batchOf(protobuf, [newSpan(2), newSpan(3), newSpan(4), newSpan(5)], { sequence: 1 }));
+    expect(errors).toMatchObject([{ name: "DecodeError", code: "limit_exceeded" }]);
+    expect(errors[0]?.reason).toContain("maxEventsPerBatch is 2");
+    receiver.receiveBatch(batchOf(protobuf, [newSpan(6)], { sequence: 2 }));
+    expect(receiver.stats).toMatchObject({ batches: 3, events: 5, refused: { limit_exceeded: 1 } });
+    expect(Object.keys(receiver.persist().spans)).toEqual(["1", "2", "3", "6"]);
+  });
+
+  it("takes maxExecutionBytes in all and nothing beyond, and tells the guest to be silent", () => {
     const [first, second] = [batchOf(protobuf, [callSite(1)]), batchOf(protobuf, [newSpan(1)], { sequence: 1 })];
     const { receiver, errors } = host({ maxExecutionBytes: first.length + second.length });
     receiver.receiveBatch(first);
     receiver.receiveBatch(second);
     expect(errors).toEqual([]);
     const third = batchOf(protobuf, [], { sequence: 2 });
-    receiver.receiveBatch(third);
+    expect(receiver.control()).toBe(controlWord(5, false));
+    expect(receiver.receiveBatch(third)).toBe(controlWord(0, false));
+    expect(receiver.maxLevel).toBe(0);
     const [max, actual] = [first.length + second.length, first.length + second.length + third.length];
     expect(errors).toMatchObject([{ code: "limit_exceeded", limit: "maxExecutionBytes", max, actual }]);
     expect(receiver.stats).toMatchObject({ batches: 2, bytes: max, events: 2, liveSpans: 1 });

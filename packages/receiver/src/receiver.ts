@@ -127,6 +127,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   #bytes = 0;
   #lostBatches = 0;
   #droppedEvents = 0;
+  /** Whether a batch was refused because of `maxExecutionBytes`. */
+  #exhausted = false;
   #announce = false;
   #maxLevel: number;
   #closed = false;
@@ -169,8 +171,12 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     };
   }
 
-  /** The most verbose level that this host wants, 0 (off) to 5 (trace); the guest learns of a change with the next control word. */
+  /**
+   * The most verbose level that this host wants, 0 (off) to 5 (trace); the guest learns of a change with the next control word. It is
+   * off once `maxExecutionBytes` is used up.
+   */
   get maxLevel(): number {
+    if (this.#exhausted) return 0;
     return Math.min(this.#maxLevel, this.#attempt(() => this.#relay.maxLevel) ?? 5);
   }
 
@@ -227,6 +233,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
       this.#announce = true;
       this.#exceed("maxBatchBytes", bytes.length);
     } else if (this.#bytes + bytes.length > maxExecutionBytes) {
+      this.#exhausted = true;
       this.#exceed("maxExecutionBytes", this.#bytes + bytes.length);
     } else {
       this.#batches++;

@@ -24,7 +24,8 @@ export function objectsTarget(streams: readonly (readonly SinkCall[])[]): Target
       return items;
     },
     run(items) {
-      const limits = { ...DEFAULT_LIMITS, ...items.find((item) => "limits" in item)?.limits };
+      const { limits: own } = items.find((item) => "limits" in item) ?? {};
+      const limits = { ...DEFAULT_LIMITS, ...own, maxEventsPerBatch: DEFAULT_LIMITS.maxEventsPerBatch };
       let events = 0;
       for (const item of items) {
         if ("limits" in item) continue;

@@ -48,6 +48,7 @@ class Pair {
   /** Number of the next batch of the honest part of the guest. */
   #sequence = 0;
   #bytes = 0;
+  #isExhausted = false;
   #events = 0;
   /** What was persisted last; what the process remembered at earlier times. */
   #state = NOTHING;
@@ -98,7 +99,7 @@ class Pair {
     const word = this.#receiver.receiveBatch(bytes);
     const said = this.#errors.splice(0).map(refusalOf);
     same("what is refused", said, refusals.slice(0, MAX_ERRORS));
-    same("the control word", word, controlWord(5, this.#model.announce));
+    same("the control word", word, controlWord(this.#isExhausted ? 0 : 5, this.#model.announce));
     this.#model.announce = false;
     this.#compare();
   }
@@ -114,7 +115,10 @@ class Pair {
       model.announce = true;
       return exceeded("maxBatchBytes", bytes.length);
     }
-    if (this.#bytes + bytes.length > maxExecutionBytes) return exceeded("maxExecutionBytes", this.#bytes + bytes.length);
+    if (this.#bytes + bytes.length > maxExecutionBytes) {
+      this.#isExhausted = true;
+      return exceeded("maxExecutionBytes", this.#bytes + bytes.length);
+    }
     this.#bytes += bytes.length;
     const read: (SinkCall | DecodeError)[] = [];
     this.#codec.createDecoder(this.#limits).decode(
@@ -200,6 +204,7 @@ class Pair {
 
   #open(state: ModelState): void {
     this.#bytes = 0;
+    this.#isExhausted = false;
     // A receiver that is given nothing expects the guest's first batch.
     if (Object.keys({ ...state.metadata, ...state.spans }).length === 0) this.#sequence = 0;
     this.#receiver = new TracingEventReceiver<number>(state.metadata, state.spans, state.local, {

@@ -1,4 +1,4 @@
-import { type BatchDecoder, MAX_BAD_EVENTS, WIRE_VERSION } from "../codec.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, tooManyEvents, WIRE_VERSION } from "../codec.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, Id, TracingEvent } from "../event.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
@@ -87,36 +87,54 @@ export class JsonDecoder implements BatchDecoder {
   decode(bytes: Uint8Array, sink: EventSink, onError: OnError): void {
     this.#hasBase = false;
     this.#scanner.cacheTexts();
-    let bad = 0;
-    for (let start = 0; start < bytes.length; ) {
-      const newline = bytes.indexOf(LINE_FEED, start);
-      const end = newline < 0 ? bytes.length : newline;
-      const error = this.#tryLine(bytes, start, end);
-      if (error === undefined) {
-        this.#dispatch(sink);
-      } else {
-        onError(error);
-        if (error.code === "unsupported_version") break;
-        if (++bad === MAX_BAD_EVENTS) {
-          onError(new DecodeError("malformed", `${bad} bad lines, the rest of the batch is skipped`, end));
-          break;
-        }
-      }
-      start = end + 1;
+    try {
+      this.#lines(bytes, sink, onError);
+    } finally {
+      this.#release();
     }
-    this.#release();
   }
 
   /** Drive `sink` with the one event in `bytes`. */
   decodeEvent(bytes: Uint8Array, sink: EventSink): void {
     this.#hasBase = false;
-    const error = this.#tryLine(bytes, 0, bytes.length);
-    if (error !== undefined) throw error;
-    if (this.#kind === Key.unknown || this.#kind === Key.batch) {
-      throw new DecodeError("malformed", this.#kind === Key.batch ? "a batch header, not an event" : "no event", 0);
+    try {
+      const error = this.#tryLine(bytes, 0, bytes.length);
+      if (error !== undefined) throw error;
+      if (this.#kind === Key.unknown || this.#kind === Key.batch) {
+        throw new DecodeError("malformed", this.#kind === Key.batch ? "a batch header, not an event" : "no event", 0);
+      }
+      this.#dispatch(sink);
+    } finally {
+      this.#release();
     }
-    this.#dispatch(sink);
-    this.#release();
+  }
+
+  #lines(bytes: Uint8Array, sink: EventSink, onError: OnError): void {
+    const { maxEventsPerBatch } = this.#limits;
+    let bad = 0;
+    // One header does not count.
+    let left = maxEventsPerBatch + 1;
+    for (let start = 0; start < bytes.length; ) {
+      const newline = bytes.indexOf(LINE_FEED, start);
+      const end = newline < 0 ? bytes.length : newline;
+      if (end === start) {
+        start++;
+        continue;
+      }
+      const error = this.#tryLine(bytes, start, end);
+      if (left > maxEventsPerBatch && this.#kind !== Key.batch) left--;
+      if (left-- === 0) return onError(tooManyEvents(this.#limits, start));
+      if (error === undefined) {
+        this.#dispatch(sink);
+      } else {
+        onError(error);
+        if (error.code === "unsupported_version") return;
+        if (++bad === MAX_BAD_EVENTS) {
+          return onError(new DecodeError("malformed", `${bad} bad lines, the rest of the batch is skipped`, end));
+        }
+      }
+      start = end + 1;
+    }
   }
 
   /** Read one line into this decoder's fields. */
@@ -293,6 +311,8 @@ export class JsonDecoder implements BatchDecoder {
   /** Keep nobody's memory alive between batches. */
   #release(): void {
     this.#scanner.release();
+    this.#values.release();
+    this.#draft.clear();
     this.#data = undefined;
   }
 }

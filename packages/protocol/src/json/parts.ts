@@ -1,3 +1,4 @@
+import { maxReadValues } from "../codec.ts";
 import { type ErrorLink, MAX_ERROR_NESTING, nestErrors } from "../error-chain.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, Level, TracedError } from "../event.ts";
@@ -37,6 +38,8 @@ export class CallSiteDraft {
 
   /** Forget what came in. */
   clear(): void {
+    this.#name = "";
+    this.#target = "";
     this.#modulePath = undefined;
     this.#file = undefined;
     this.#line = undefined;
@@ -117,9 +120,11 @@ function readFields(scanner: JsonScanner, limits: Limits): string[] {
 
 /** A map of values; names that come again keep their first place and take their last value. */
 export function readValues(scanner: JsonScanner, limits: Limits, values: TracedValues): void {
+  const max = maxReadValues(limits);
   values.clear();
   scanner.open("values");
   while (scanner.more()) {
+    if (values.size >= max) scanner.exceed("maxValuesPerRecord", values.size);
     const name = scanner.name();
     let kind: ValueKind;
     let raw: RawValue;

@@ -1,5 +1,5 @@
 import { clockFromNumber } from "../clock.ts";
-import { type BatchDecoder, MAX_BAD_EVENTS, WIRE_VERSION } from "../codec.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, maxReadValues, tooManyEvents, WIRE_VERSION } from "../codec.ts";
 import { type ErrorLink, nestErrors } from "../error-chain.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, TracedError } from "../event.ts";
@@ -46,8 +46,9 @@ export class MsgpackDecoder implements BatchDecoder {
     if (header === undefined) return;
     sink.batch(header);
     let bad = 0;
-    while (!reader.atEnd) {
+    for (let events = 0; !reader.atEnd; events++) {
       const start = reader.pos;
+      if (events >= this.#limits.maxEventsPerBatch) return onError(tooManyEvents(this.#limits, start));
       const send = this.#try(() => this.#event(), onError);
       if (send !== undefined) {
         send(sink);
@@ -213,8 +214,10 @@ export class MsgpackDecoder implements BatchDecoder {
     const start = reader.pos;
     const items = reader.array("the list of values");
     if (items % 3 !== 0) reader.fail(`${items} items, not a multiple of 3`, start);
+    const max = maxReadValues(this.#limits);
     const values = new TracedValues();
     for (let i = 0; i < items; i += 3) {
+      if (values.size >= max) reader.exceed("maxValuesPerRecord", values.size, start);
       const key = reader.atText() ? reader.text() : reader.u32();
       const kindAt = reader.pos;
       const kind = reader.u32() as ValueKind;

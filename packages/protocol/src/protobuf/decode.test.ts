@@ -329,10 +329,8 @@ describe("ProtobufDecoder: hostile sizes", () => {
     const same = decode([START, event(nested(10, ...Array<Bytes>(count).fill(nested(3, number(1, 5), number(3, 1)))))]);
     expect(same.errors).toEqual([]);
     expect((same.calls[1] as Extract<SinkCall, readonly ["newEvent", ...unknown[]]>)[3].size).toBe(1);
-    const each = decode([
-      START,
-      event(nested(10, ...Array.from({ length: count }, (_, i) => nested(3, number(1, i), number(3, 1))))),
-    ]);
+    const own = Array.from({ length: count }, (_, i) => nested(3, number(1, i), number(3, 1)));
+    const each = decode([START, event(nested(10, ...own))], { ...DEFAULT_LIMITS, maxValuesPerRecord: count });
     expect((each.calls[1] as Extract<SinkCall, readonly ["newEvent", ...unknown[]]>)[3].size).toBe(count);
   });
 

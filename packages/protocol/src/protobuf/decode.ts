@@ -1,5 +1,5 @@
 import { ClockNumber, clockFromNumber } from "../clock.ts";
-import { type BatchDecoder, MAX_BAD_EVENTS, WIRE_VERSION } from "../codec.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, maxReadValues, tooManyEvents, WIRE_VERSION } from "../codec.ts";
 import { type ErrorLink, nestErrors } from "../error-chain.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, Id, TracedError } from "../event.ts";
@@ -9,8 +9,6 @@ import type { BatchHeader, ClockDomain, EventSink, EventTime } from "../sink.ts"
 import { readUtf8 } from "../utf8.ts";
 import { canonicalInteger, TracedValues, ValueKind } from "../values.ts";
 
-/** Columns of values longer than this are not kept for the next batch. */
-const MAX_KEPT_VALUES = 1024;
 const KINDS: readonly (CallSiteKind | undefined)[] = [undefined, "span", "event"];
 const NO_BYTES = new Uint8Array(0);
 const NO_VIEW = new DataView(NO_BYTES.buffer);
@@ -23,7 +21,8 @@ type OnError = (error: DecodeError) => void;
  */
 export class ProtobufDecoder implements BatchDecoder {
   readonly #limits: Limits;
-  #values: TracedValues = new TracedValues();
+  readonly #maxValues: number;
+  readonly #values: TracedValues = new TracedValues();
   #bytes: Uint8Array = NO_BYTES;
   #view: DataView = NO_VIEW;
   #pos = 0;
@@ -43,6 +42,7 @@ export class ProtobufDecoder implements BatchDecoder {
 
   constructor(limits: Limits) {
     this.#limits = limits;
+    this.#maxValues = maxReadValues(limits);
   }
 
   decode(bytes: Uint8Array, sink: EventSink, onError: OnError): void {
@@ -57,7 +57,7 @@ export class ProtobufDecoder implements BatchDecoder {
       this.#bytes = NO_BYTES;
       this.#view = NO_VIEW;
       this.#data = undefined;
-      if (this.#values.keys.length > MAX_KEPT_VALUES) this.#values = new TracedValues();
+      this.#values.release();
     }
   }
 
@@ -66,9 +66,10 @@ export class ProtobufDecoder implements BatchDecoder {
     if (header === undefined) return;
     sink.batch(header);
     let bad = 0;
-    for (;;) {
+    for (let events = 0; ; events++) {
       const end = this.#tryFrame(onError);
       if (end < 0) return;
+      if (events >= this.#limits.maxEventsPerBatch) return onError(tooManyEvents(this.#limits, end));
       if (this.#tryEvent(end, onError)) {
         this.#dispatch(sink);
       } else if (++bad === MAX_BAD_EVENTS) {
@@ -413,6 +414,7 @@ export class ProtobufDecoder implements BatchDecoder {
     }
     this.#within(end);
     if (kind === 0) this.#fail("a value without a value", start);
+    if (values.size >= this.#maxValues) this.#exceed("maxValuesPerRecord", values.size);
     // Writers give fields in ascending order, so that none comes twice.
     if (name === undefined && field > this.#highestField) {
       this.#highestField = field;
