@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 const FETCH_TIMEOUT_MS = 120_000;
@@ -25,21 +26,20 @@ export function buildRust(folder: string, options: readonly string[] = [], targe
 
 /** Whether there is a standard library for `target`: compiling for it would fail with hundreds of errors. */
 function missingTarget(folder: string, target: string): string | undefined {
-  const program = "fn main() {}";
-  const { error, status } = run(folder, "rustc", ["--target", target, "--emit=metadata", "-o", "/dev/null", "-"], program);
+  // Not by compiling something to /dev/null: for root, rustc puts a file in its place.
+  const { error, status, stdout } = run(folder, "rustc", ["--target", target, "--print", "target-libdir"]);
   if (error !== undefined) return `rustc does not run here: ${error.message}`;
-  return status === 0 ? undefined : `there is no Rust standard library for ${target} here`;
+  return status === 0 && existsSync(stdout.trim()) ? undefined : `there is no Rust standard library for ${target} here`;
 }
 
 function run(
   cwd: string,
   command: string,
   parameters: readonly string[],
-  input = "",
-): { status: number | null; stderr: string; error?: Error } {
+): { status: number | null; stdout: string; stderr: string; error?: Error } {
   // Its own folder for what is built, whatever the user has set.
   const env = { ...process.env, CARGO_TARGET_DIR: join(cwd, "target") };
-  return spawnSync(command, parameters, { cwd, encoding: "utf8", env, input, timeout: FETCH_TIMEOUT_MS });
+  return spawnSync(command, parameters, { cwd, encoding: "utf8", env, timeout: FETCH_TIMEOUT_MS });
 }
 
 /** What went wrong, and at the root of it. */
