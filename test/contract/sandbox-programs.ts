@@ -2,7 +2,8 @@ import type { SpanductGlobal as Spanduct } from "@spanduct/sandbox/quickjs";
 
 /**
  * What guests do in the contract suite. Each runs in a realm of its own, so it can use its argument, the language and `console`,
- * and nothing else. Guests in other languages do the same: see `assembly/sandbox-programs.ts`.
+ * and nothing else. Those that wait for a word of the host's yield after each step. Guests in other languages do the same: see
+ * `assembly/sandbox-programs.ts`.
  */
 export const PROGRAMS = {
   /** A span in a span, one with an explicit parent, events in them. */
@@ -36,6 +37,24 @@ export const PROGRAMS = {
     outer.close();
   },
 
+  /** Names parents: in another branch than the one that it is in, and under one that is closed. */
+  parents({ tracing }: Spanduct) {
+    const note = tracing.event({ name: "note", fields: ["in"] });
+    const left = tracing.span({ name: "left" }).start();
+    const right = tracing.span({ name: "right" }).enter();
+    const far = tracing.span({ name: "far" }).start({}, left);
+    note.emit({ in: "far" }, far);
+    note.emit({ in: "left" }, left);
+    note.emit({ in: "right" });
+    left.close();
+    const deep = tracing.span({ name: "deep" }).enter({}, far);
+    note.emit({ in: "deep" });
+    deep.close();
+    note.emit({ in: "right again" });
+    far.close();
+    right.close();
+  },
+
   /** An error with a cause, as a value of an event. */
   failure({ tracing }: Spanduct) {
     const failed = tracing.event({ name: "failed", level: "error", fields: ["error"] });
@@ -44,12 +63,13 @@ export const PROGRAMS = {
   },
 
   /** Goes on until the level `info` is turned off. */
-  chatter({ tracing }: Spanduct) {
+  *chatter({ tracing }: Spanduct) {
     const note = tracing.event({ name: "note" });
     const alarm = tracing.event({ name: "alarm", level: "error" });
     for (let i = 0; i < 1_000_000 && note.enabled; i++) {
       note.emit();
       tracing.flush();
+      yield;
     }
     note.emit();
     alarm.emit();
@@ -68,6 +88,24 @@ export const PROGRAMS = {
     finished.enter().close();
     tracing.event({ name: "before" }).emit();
     throw new Error("guest failed", { cause: new TypeError("on purpose") });
+  },
+
+  /** Fails in a function of its own. */
+  uncaught({ tracing }: Spanduct) {
+    function breakDown(): void {
+      throw new RangeError("out of range", { cause: new TypeError("because") });
+    }
+    tracing.event({ name: "before" }).emit();
+    breakDown();
+  },
+
+  /** Forgets a promise, which fails. */
+  rejects({ tracing }: Spanduct) {
+    async function forgotten(): Promise<void> {
+      throw new RangeError("out of range", { cause: new TypeError("because") });
+    }
+    tracing.event({ name: "before" }).emit();
+    void forgotten();
   },
 
   /** Says that it is stuck, in the middle of a span, and does not come back. */
@@ -111,21 +149,30 @@ export const PROGRAMS = {
   },
 
   /** Announces a call site in a batch of 10 kB, then uses it until the level `info` is turned off. */
-  heals({ tracing }: Spanduct) {
+  *heals({ tracing }: Spanduct) {
     const note = tracing.event({ name: "note", fields: ["text"] });
     note.emit({ text: "x".repeat(10_000) });
     tracing.flush();
     for (let i = 0; i < 1_000_000 && note.enabled; i++) {
+      yield;
       note.emit({ text: "small" });
       tracing.flush();
     }
   },
-} satisfies Record<string, (spanduct: Spanduct) => void>;
+} satisfies Record<string, (spanduct: Spanduct) => Iterable<void> | void>;
 
 /** Name of a program. */
 export type ProgramName = keyof typeof PROGRAMS;
 
-/** The program as a script; it wants the global `spanduct`, or the variable. */
-export function programSource(name: ProgramName): string {
-  return `({ ${PROGRAMS[name].toString()} })[${JSON.stringify(name)}](spanduct);`;
+/**
+ * The program as a script; it wants the global `spanduct`, or the variable.
+ *
+ * @param pause for guests that hear of their host only when they yield: an expression, the promise of a turn of their event loop.
+ *   The script is an expression then, the promise of its end
+ */
+export function programSource(name: ProgramName, pause?: string): string {
+  const steps = `({ ${PROGRAMS[name].toString()} })[${JSON.stringify(name)}](spanduct) ?? []`;
+  return pause === undefined
+    ? `for (const step of ${steps});`
+    : `(async () => { for (const step of ${steps}) await ${pause}; })()`;
 }

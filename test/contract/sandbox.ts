@@ -95,6 +95,23 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       }
     });
 
+    test("run: spans and events arrive under the parents that they name, entered or not, closed or not", "parents", async () => {
+      const { outcome, trace, receiver } = await run("parents");
+      expect(trace.lines()).toEqual([
+        "left",
+        "  far",
+        "    · note in=far",
+        "    deep",
+        "      · note in=deep",
+        "  · note in=left",
+        "right",
+        "  · note in=right",
+        "  · note in=right again",
+      ]);
+      expect(outcome).toMatchObject({ kind: "committed", spans: {} });
+      expect(receiver.stats).toMatchObject({ refused: {}, liveSpans: 0 });
+    });
+
     test("run: an error arrives with its cause", "failure", async () => {
       const { trace } = await run("failure");
       expect(errorOf(trace.events[0])).toMatchObject({
@@ -151,6 +168,21 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       }
       await expectAlive();
     });
+
+    test("run: an error that nobody catches is in the trace, once, with stack and causes", "uncaught", async () => {
+      const { outcome, trace } = await run("uncaught");
+      expect(outcome.kind).toBe("rolled_back");
+      expectBreakdown(trace, "breakDown");
+    });
+
+    test(
+      "run: a promise that fails and that nobody waits for is in the trace, once, with stack and causes",
+      "rejects",
+      async () => {
+        const { trace } = await run("rejects");
+        expectBreakdown(trace, "forgotten");
+      },
+    );
 
     test("run: a guest that is killed in the middle of a span is rolled back", "stuck", async () => {
       const { outcome, trace } = await run("stuck", {
@@ -235,6 +267,22 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
 
     function hrTimeNanos([seconds, nanos]: HrTime): bigint {
       return BigInt(seconds) * 1_000_000_000n + BigInt(nanos);
+    }
+
+    /** What happened, and then one exception, from this function of the guest's. */
+    function expectBreakdown(trace: TraceRecorder, place: string): void {
+      expect(trace.events.map(({ name }) => name)).toEqual(["before", "exception"]);
+      const [, exception] = trace.events;
+      expect(exception?.level).toBe("error");
+      const error = errorOf(exception);
+      expect(error.stack).toContain(place);
+      // All that a trap of a WASM module says.
+      if (error.message === "unreachable") return;
+      expect(error).toMatchObject({
+        message: "out of range",
+        type: "RangeError",
+        source: { message: "because", type: "TypeError" },
+      });
     }
 
     /** The host can still run a guest. */

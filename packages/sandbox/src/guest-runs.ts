@@ -54,10 +54,14 @@ export class GuestRuns {
     return this.ignore(new TunnelError("receiver_closed", `${bytes.length} bytes came outside of a run`));
   }
 
-  /** Something was thrown that nobody caught, and that does not end the run. */
-  uncaught(error: Error): void {
-    if (this.#receiver !== undefined) traceError(this.#receiver, error);
-    else this.ignore(new TunnelError("receiver_closed", "an uncaught error came outside of a run", { cause: error }));
+  /** Something was thrown that nobody caught, and that does not end the run. @param flush has the guest deliver what it traced before */
+  uncaught(error: Error, flush: () => void): void {
+    if (this.#receiver === undefined) {
+      this.ignore(new TunnelError("receiver_closed", "an uncaught error came outside of a run", { cause: error }));
+      return;
+    }
+    quietly(flush);
+    traceError(this.#receiver, error);
   }
 
   /** The narrow function was called with something else. */
@@ -71,11 +75,7 @@ export class GuestRuns {
     if (this.#receiver !== undefined) throw new TunnelError("guest_busy", "the guest is in a run with another receiver");
     this.#receiver = receiver;
     const end = (settle: () => Outcome<T, Span>): Outcome<T, Span> => {
-      try {
-        this.#turns.end();
-      } catch {
-        // The guest is beyond reach, and what it did not send is lost. The run ends the way it was about to end.
-      }
+      quietly(() => this.#turns.end());
       this.#receiver = undefined;
       return settle();
     };
@@ -95,5 +95,14 @@ export class GuestRuns {
     this.#ignored++;
     this.#onError?.(error);
     return 0;
+  }
+}
+
+/** The guest may be beyond reach, and what it did not send lost. */
+function quietly(call: () => void): void {
+  try {
+    call();
+  } catch {
+    // The run ends the way it was about to end, or goes on.
   }
 }

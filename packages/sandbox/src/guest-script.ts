@@ -33,5 +33,15 @@ export function install(realm: Realm): void {
     tracing.control(word);
     api.propagate(tracing, traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext));
   });
-  define("__spanduct_flush", () => tracing.flush());
+  const uncaught = api.uncaughtErrors(tracing);
+  const rejections = new Map<object, unknown>();
+  define("__spanduct_rejected", (promise: object, reason: unknown, isHandled: boolean) => {
+    if (isHandled) rejections.delete(promise);
+    else rejections.set(promise, reason);
+  });
+  define("__spanduct_flush", () => {
+    for (const reason of rejections.values()) uncaught(reason);
+    rejections.clear();
+    tracing.flush();
+  });
 }

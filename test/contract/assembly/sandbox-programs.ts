@@ -39,6 +39,25 @@ export function propagates(): void {
   close(outer);
 }
 
+export function parents(): void {
+  const note = new EventSite("note", Level.Info, ["in"]);
+  const left = new SpanSite("left").open();
+  const right = new SpanSite("right").open();
+  enter(right);
+  const far = new SpanSite("far").openIn(left);
+  note.emitIn(far, "far");
+  note.emitIn(left, "left");
+  note.emit("right");
+  close(left);
+  const deep = new SpanSite("deep").openIn(far);
+  enter(deep);
+  note.emit("deep");
+  close(deep);
+  note.emit("right again");
+  close(far);
+  close(right);
+}
+
 export function failure(): void {
   const failed = new EventSite("failed", Level.Error, ["error"]);
   failed.emit(new TracedError("cannot render", "Error", new TracedError("no such file", "RangeError")));
@@ -65,6 +84,17 @@ export function doomed(): void {
   close(new SpanSite("finished").open());
   new EventSite("before").emit();
   unreachable();
+}
+
+let broken = breakDown;
+
+function breakDown(): void {
+  unreachable();
+}
+
+export function uncaught(): void {
+  new EventSite("before").emit();
+  broken();
 }
 
 export function stuck(): void {

@@ -44,6 +44,29 @@ EXPORT(propagates) void propagates(void) {
   spanduct_close(outer);
 }
 
+EXPORT(parents) void parents(void) {
+  SPANDUCT_EVENT(said, SPANDUCT_INFO, "note", "in");
+  SPANDUCT_SPAN(left_site, SPANDUCT_INFO, "left");
+  SPANDUCT_SPAN(right_site, SPANDUCT_INFO, "right");
+  SPANDUCT_SPAN(far_site, SPANDUCT_INFO, "far");
+  SPANDUCT_SPAN(deep_site, SPANDUCT_INFO, "deep");
+  const spanduct_span left = spanduct_open(&left_site);
+  const spanduct_span right = spanduct_open(&right_site);
+  spanduct_enter(right);
+  const spanduct_span far = spanduct_open_in(&far_site, left);
+  spanduct_emit_in(&said, far, spanduct_string("far"));
+  spanduct_emit_in(&said, left, spanduct_string("left"));
+  spanduct_emit(&said, spanduct_string("right"));
+  spanduct_close(left);
+  const spanduct_span deep = spanduct_open_in(&deep_site, far);
+  spanduct_enter(deep);
+  spanduct_emit(&said, spanduct_string("deep"));
+  spanduct_close(deep);
+  spanduct_emit(&said, spanduct_string("right again"));
+  spanduct_close(far);
+  spanduct_close(right);
+}
+
 EXPORT(failure) void failure(void) {
   SPANDUCT_EVENT(failed, SPANDUCT_ERROR, "failed", "error");
   const spanduct_error cause = {"no such file", "RangeError", NULL, NULL};
@@ -75,6 +98,14 @@ EXPORT(doomed) void doomed(void) {
   spanduct_close(spanduct_open(&finished));
   spanduct_emit(&before);
   __builtin_trap();
+}
+
+__attribute__((noinline)) static void breakDown(void) { __builtin_trap(); }
+
+EXPORT(uncaught) void uncaught(void) {
+  SPANDUCT_EVENT(before, SPANDUCT_INFO, "before");
+  spanduct_emit(&before);
+  breakDown();
 }
 
 EXPORT(stuck) void stuck(void) {

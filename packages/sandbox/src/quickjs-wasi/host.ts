@@ -30,6 +30,11 @@ export interface QuickJSWasiGuest {
     action: () => Promise<{ readonly value: T } | { readonly error: JSValueHandle }>,
   ): Promise<Outcome<T, Span>>;
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T): Outcome<T, Span>;
+  /**
+   * Takes what the VM's `onUnhandledRejection` is told, which has to be given when the VM is made: what nobody has handled when a
+   * run ends becomes an event `exception`. Throws nothing.
+   */
+  rejected(promise: JSValueHandle, reason: JSValueHandle, isHandled: boolean): void;
 }
 
 /**
@@ -88,6 +93,13 @@ export function traceQuickJSWasi(vm: QuickJS, options: TraceQuickJSWasiOptions =
         );
       }) as Outcome<unknown, Span>;
     }) as QuickJSWasiGuest["run"],
+    rejected(promise, reason, isHandled) {
+      try {
+        callGuest(vm, "__spanduct_rejected", promise, reason, isHandled ? vm.true : vm.false);
+      } catch {
+        // The guest is at the end of its memory or its stack.
+      }
+    },
   };
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { TunnelError } from "@spanduct/protocol";
+import type { PersistedMetadata, TunnelError } from "@spanduct/protocol";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import {
   type Outcome,
@@ -25,8 +25,13 @@ sandboxContract("QuickJS in WASI", {
   async run(program, receiver, stop) {
     const deadline = performance.now() + 20_000;
     const interruptHandler = (): boolean => stop.aborted || performance.now() > deadline;
-    using vm = await QuickJS.create({ wasm, interruptHandler });
-    return traceQuickJSWasi(vm).run(receiver, () => vm.evalCode(programSource(program), `${program}.js`).dispose());
+    using vm = await QuickJS.create({
+      wasm,
+      interruptHandler,
+      onUnhandledRejection: (...rejection) => guest.rejected(...rejection),
+    });
+    const guest = traceQuickJSWasi(vm);
+    return guest.run(receiver, () => vm.evalCode(programSource(program), `${program}.js`).dispose());
   },
 });
 
@@ -68,12 +73,12 @@ describe("traceQuickJSWasi", () => {
     const { run } = await traced();
     const outcome = run(list) as { value: string[] };
     expect(outcome.value.filter((name) => !before.includes(name)).sort()).toEqual(
-      ["__spanduct_begin", "__spanduct_flush", "__spanduct_now", "__spanduct_send", "console", "spanduct"].sort(),
+      ["begin", "flush", "now", "rejected", "send"].map((name) => `__spanduct_${name}`).concat("console", "spanduct"),
     );
 
     const types = run(`
       const found = [];
-      for (const start of [spanduct, spanduct.tracing, __spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_begin]) {
+      for (const start of [spanduct, spanduct.tracing, __spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_begin, __spanduct_rejected]) {
         const Fn = Object.getPrototypeOf(start).constructor.constructor;
         found.push(Fn === Function, Fn("return this")() === globalThis, Fn("return typeof process + typeof require")());
       }
@@ -261,6 +266,43 @@ describe("run", () => {
     expect(outcome).toMatchObject({ kind: "rolled_back", error: { message } });
     expect(trace.lines()).toEqual(["greedy (rolled back)", expect.stringContaining("  · exception")]);
     expect(run("1 + 1")).toMatchObject({ kind: "committed", value: 2 });
+  });
+
+  it("tells of a promise that fails only when nobody has handled it by the end of the run", async () => {
+    const vm = await QuickJS.create({ wasm, onUnhandledRejection: (...rejection) => guest?.rejected(...rejection) });
+    onTestFinished(() => vm.dispose());
+    let guest: QuickJSWasiGuest | undefined;
+    // Before there is anybody to tell.
+    vm.evalCode("globalThis.early = Promise.reject(new Error('early')); undefined").dispose();
+    guest = traceQuickJSWasi(vm);
+    let metadata: PersistedMetadata = {};
+    const runAll = (code: string): TraceRecorder => {
+      const trace = new TraceRecorder();
+      const receiver = new TracingEventReceiver<RecordedSpan>(metadata, {}, [], { relay: trace });
+      guest?.run(receiver, () => {
+        vm.evalCode(code).dispose();
+        vm.executePendingJobs();
+      });
+      metadata = receiver.persistMetadata();
+      return trace;
+    };
+    const messages = (trace: TraceRecorder): string[] => trace.events.map((event) => errorOf(event).message);
+    const first = runAll(`
+      early.catch(() => undefined);
+      const late = Promise.reject(new Error("handled late"));
+      Promise.resolve().then(() => late.catch(() => undefined));
+      globalThis.forgotten = Promise.reject(new Error("forgotten"));
+      Promise.reject(5);
+      Promise.reject({ get message() { throw 1 } });
+    `);
+    expect(messages(first)).toEqual(["forgotten", "5", "[unreadable]"]);
+    expect(first.events).toMatchObject(new Array(3).fill({ name: "exception", level: "error" }));
+    // Told once.
+    expect(messages(runAll("forgotten.catch(() => undefined); Promise.reject(new Error('next'))"))).toEqual(["next"]);
+    guest.rejected(vm.undefined, vm.undefined, true);
+    expect(messages(runAll("Object.defineProperty(Map.prototype, 'set', { value() { throw 1 } }); Promise.reject(1)"))).toEqual(
+      [],
+    );
   });
 
   it("rolls back a promise job that the host interrupts", async () => {

@@ -5,11 +5,18 @@ import type { TracingEventReceiver } from "@spanduct/receiver";
 import { GUEST_BUNDLE } from "../guest-bundle.js";
 import { type GuestOptions, GuestRuns, type GuestStats } from "../guest-runs.ts";
 import type { Outcome } from "../outcome.ts";
+import { prototypeChain } from "./prototype-chain.ts";
+import type { VmRejections } from "./rejections.ts";
 
 /** How a context is traced. */
 export interface TraceVmOptions extends GuestOptions {
   /** The guest's time: milliseconds since the Unix epoch, with fractions. Default: the host's `performance`. */
   readonly now?: () => number;
+  /**
+   * Sees to rejections that the guest does not handle. An asynchronous run then ends one turn of the event loop after its promise,
+   * so that those are in it; of a synchronous one they come too late, and are reported to `onError`. Default: Node ends the process.
+   */
+  readonly rejections?: VmRejections;
 }
 
 /** A context that can be run with a receiver. */
@@ -37,7 +44,7 @@ export interface VmGuest {
  */
 export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest {
   const { performance } = globalThis;
-  const { now = () => performance.timeOrigin + performance.now() } = options;
+  const { now = () => performance.timeOrigin + performance.now(), rejections } = options;
   const evaluate = (code: string): unknown => {
     try {
       // A guest that tampered with its realm may make even these scripts endless. Errors are not decorated: that runs getters.
@@ -46,17 +53,19 @@ export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest
       throw hostError(thrown);
     }
   };
+  const flush = (): unknown => evaluate("__spanduct_flush()");
   const runs = new GuestRuns(options, {
     begin: (word, traceContext) => {
       evaluate(`__spanduct_begin(${word}, ${traceContext && JSON.stringify(JSON.stringify(traceContext))})`);
     },
-    end: () => evaluate("__spanduct_flush()"),
+    end: flush,
   });
 
   let subscribe: Subscribe;
   try {
     const wall = evaluate(WALL) as Wall;
     subscribe = wall((batch) => receive(batch, runs), now);
+    rejections?.add(evaluate("Promise.prototype") as object, (reason) => runs.uncaught(hostError(reason), flush));
     evaluate(GUEST_BUNDLE);
   } catch (thrown) {
     throw new TunnelError("transport_failed", "the guest half does not load", { cause: hostError(thrown) });
@@ -73,8 +82,10 @@ export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest
     if (!types.isPromise(value)) return { value };
     const promise = value as Promise<T>;
     return new Promise((resolve, reject) => {
-      const fulfilled = (value: T): void => resolve({ value });
-      const rejected = (thrown: unknown): void => reject(hostError(thrown));
+      // Node tells of rejections once there is nothing else left to do in this turn.
+      const settle = (call: () => void): void => void (rejections === undefined ? call() : setImmediate(call));
+      const fulfilled = (value: T): void => settle(() => resolve({ value }));
+      const rejected = (thrown: unknown): void => settle(() => reject(hostError(thrown)));
       try {
         if (promise instanceof Promise) promise.then(fulfilled, rejected);
         else {
@@ -163,24 +174,17 @@ function hostError(thrown: unknown, depth: number = MAX_CAUSES): Error {
 /** `instanceof Error`, but running no proxy. */
 function isOfHost(thrown: unknown): thrown is Error {
   if (typeof thrown !== "object" || thrown === null) return false;
-  for (const object of chain(thrown)) if (object === Error.prototype) return true;
+  for (const object of prototypeChain(thrown)) if (object === Error.prototype) return true;
   return false;
 }
 
 /** A property as it lies in the object or its prototypes. */
 function read(object: object, key: string): unknown {
-  for (const holder of chain(object)) {
+  for (const holder of prototypeChain(object)) {
     const property = Reflect.getOwnPropertyDescriptor(holder, key);
     if (property !== undefined) return property.value;
   }
   return undefined;
-}
-
-/** An object and its prototypes up to the first proxy. */
-function* chain(object: object): Generator<object> {
-  for (let holder: object | null = object; holder !== null && !types.isProxy(holder); holder = Reflect.getPrototypeOf(holder)) {
-    yield holder;
-  }
 }
 
 /** V8 has it as a value, or behind an accessor that each realm has of its own. */

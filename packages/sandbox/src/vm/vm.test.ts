@@ -1,7 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { type Context, createContext, runInContext } from "node:vm";
 import type { TunnelError } from "@spanduct/protocol";
 import { TracingEventReceiver } from "@spanduct/receiver";
-import { type Outcome, type TraceVmOptions, traceVm, type VmGuest } from "@spanduct/sandbox/vm";
+import { type Outcome, type TraceVmOptions, traceVm, type VmGuest, VmRejections } from "@spanduct/sandbox/vm";
 import { describe, expect, it } from "vitest";
 import { sandboxContract } from "../../../../test/contract/sandbox.ts";
 import { programSource } from "../../../../test/contract/sandbox-programs.ts";
@@ -12,9 +13,25 @@ sandboxContract("node:vm", {
     const context = createContext(Object.create(null));
     // A timeout is all that kills a script.
     const options = { filename: `${program}.js`, timeout: program === "stuck" ? 1000 : 30_000 };
-    return traceVm(context).run(receiver, () => runInContext(programSource(program), context, options) as unknown);
+    const script = () => runInContext(programSource(program), context, options) as unknown;
+    if (program !== "rejects") return traceVm(context).run(receiver, script);
+    return withoutVitest(async () => {
+      using rejections = new VmRejections(process);
+      return await traceVm(context, { rejections }).run(receiver, async () => script());
+    });
   },
 });
+
+/** Vitest takes every rejection in its process for a failure of the test. */
+async function withoutVitest<T>(run: () => Promise<T>): Promise<T> {
+  const listeners = process.listeners("unhandledRejection");
+  process.removeAllListeners("unhandledRejection");
+  try {
+    return await run();
+  } finally {
+    for (const listener of listeners) process.on("unhandledRejection", listener);
+  }
+}
 
 interface Traced {
   readonly context: Context;
@@ -67,10 +84,12 @@ describe("traceVm", () => {
     const list = "Object.getOwnPropertyNames(globalThis).join()";
     const before = String(runInContext(list, createContext(Object.create(null)))).split(",");
     const { value } = traced().run(list) as { value: string };
-    expect(value.split(",").filter((name) => !before.includes(name) && name !== "console")).toEqual(
-      expect.arrayContaining(["__spanduct_begin", "__spanduct_flush", "__spanduct_now", "__spanduct_send", "spanduct"]),
-    );
-    expect(value.split(",").filter((name) => !before.includes(name) && name !== "console")).toHaveLength(5);
+    expect(
+      value
+        .split(",")
+        .filter((name) => !before.includes(name) && name !== "console")
+        .sort(),
+    ).toEqual(["spanduct", ...["begin", "flush", "now", "rejected", "send"].map((name) => `__spanduct_${name}`)].sort());
   });
 
   it("gives a guest no way to the host's Function and process", () => {
@@ -83,7 +102,7 @@ describe("traceVm", () => {
     });
     const outcome = run(`${FOREIGN}
       const found = [spanduct, ...Object.values(spanduct), spanduct.tracing, console, console.log];
-      found.push(__spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_begin);
+      found.push(__spanduct_send, __spanduct_now, __spanduct_flush, __spanduct_begin, __spanduct_rejected);
       found.push(__spanduct_send(new ArrayBuffer(0)), __spanduct_send(), __spanduct_now(), __spanduct_flush(), __spanduct_begin(0));
       JSON.stringify(foreign(found));
     `);
@@ -342,5 +361,112 @@ describe("run", () => {
   it("tells where the guest threw", () => {
     const outcome = traced().run("\n\n  throw new TypeError('here')");
     expect(outcome.kind === "rolled_back" && String((outcome.error as Error).stack)).toMatch(/TypeError: here\n +at user\.js:3/);
+  });
+});
+
+describe("VmRejections", { timeout: 30_000 }, () => {
+  const SANDBOX = JSON.stringify(new URL("../../dist/vm/index.js", import.meta.url).href);
+  const RECEIVER = JSON.stringify(import.meta.resolve("@spanduct/receiver"));
+
+  /** A process of its own, which prints what `code` logs; `guest(code)` runs a guest and gives the errors in its trace. */
+  function host(code: string): { readonly status: number | null; readonly stdout: string; readonly stderr: string } {
+    const program = `
+      import { createContext, runInContext } from "node:vm";
+      import { traceVm, VmRejections } from ${SANDBOX};
+      import { TracingEventReceiver } from ${RECEIVER};
+      const relay = (errors) => new Proxy({}, {
+        get: (_, method) => {
+          if (method === "event") return (callSite, values) => errors.push(values.raws[0].message);
+          return method === "maxLevel" || method === "traceContext" ? undefined : () => ({});
+        },
+      });
+      let rejections;
+      const unheard = [];
+      async function guest(code, isSync = false) {
+        const errors = [];
+        const context = createContext(Object.create(null));
+        const receiver = new TracingEventReceiver({}, {}, [], { relay: relay(errors) });
+        const traced = traceVm(context, { ...(rejections && { rejections }), onError: (error) => unheard.push(error.cause.message) });
+        const run = () => runInContext(code, context);
+        const outcome = await traced.run(receiver, isSync ? run : async () => run());
+        return [outcome.kind, ...errors].join();
+      }
+      process.on("exit", (code) => console.log("exit", code));
+      ${code}
+    `;
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      encoding: "utf8",
+      timeout: 20_000,
+    });
+    return { status, stdout: stdout.trim().replaceAll("\n", "; "), stderr };
+  }
+
+  it("without it Node ends the process for a promise of a context's", () => {
+    expect(
+      host(`await guest("Promise.reject(new Error('forgotten')); 1"); setTimeout(() => console.log("alive"));`),
+    ).toMatchObject({
+      status: 1,
+      stdout: "exit 1",
+      stderr: expect.stringContaining("Error: forgotten"),
+    });
+  });
+
+  it("makes them events of their guests, and the process lives", () => {
+    const { status, stdout } = host(`
+      rejections = new VmRejections(process);
+      console.log(await guest("Promise.reject(new Error('one')); (class Own extends Promise {}).reject(new Error('two')); 1"));
+      console.log(await guest("(async () => { await 1; Promise.reject(new Error('before the end')); })()"));
+      console.log(await guest("const late = Promise.reject(new Error('handled')); Promise.resolve().then(() => late.catch(() => 1)); 1"));
+      console.log(await guest("(async () => { throw new Error('of the run') })()"));
+    `);
+    expect(stdout).toBe("committed,one,two; committed,before the end; committed; rolled_back,of the run; exit 0");
+    expect(status).toBe(0);
+  });
+
+  it("reports those that come after their run", () => {
+    const { stdout } = host(`
+      rejections = new VmRejections(process);
+      console.log(await guest("Promise.reject(new Error('too late')); 1", true));
+      setImmediate(() => console.log(unheard.join()));
+    `);
+    expect(stdout).toBe("committed; too late; exit 0");
+  });
+
+  it("leaves those of others to Node and to the host's own listeners", () => {
+    const dies = host(`
+      rejections = new VmRejections(process);
+      Promise.reject(new RangeError("of the host"));
+      setTimeout(() => console.log("alive"));
+    `);
+    expect(dies).toMatchObject({ status: 1, stdout: "exit 1", stderr: expect.stringContaining("RangeError: of the host") });
+    const untraced = host(`
+      rejections = new VmRejections(process);
+      runInContext("Promise.reject(new Error('nobody traces it')); 1", createContext({}));
+    `);
+    expect(untraced).toMatchObject({ status: 1, stderr: expect.stringContaining("nobody traces it") });
+    const lives = host(`
+      rejections = new VmRejections(process);
+      process.on("unhandledRejection", (reason) => console.log("heard", reason.message));
+      Promise.reject(new RangeError("of the host"));
+      console.log(await guest("Promise.reject(new Error('of the guest')); 1"));
+      rejections[Symbol.dispose]();
+      console.log(process.listenerCount("unhandledRejection"));
+    `);
+    expect(lives.stdout).toBe("heard of the host; heard of the guest; committed,of the guest; 1; exit 0");
+  });
+
+  it("runs no code of the guest's to tell of what it was", () => {
+    const { stdout } = host(`
+      rejections = new VmRejections(process);
+      console.log(await guest(\`
+        const stuck = () => { for (;;); };
+        const traps = Object.fromEntries(["get", "getPrototypeOf", "getOwnPropertyDescriptor", "ownKeys", "has"].map((name) => [name, stuck]));
+        Promise.reject(new Proxy(new Error("x"), traps));
+        const promise = Promise.reject(Object.defineProperty(new Error("readable"), "stack", { get: stuck }));
+        promise.then = promise.catch = stuck;
+        1;
+      \`));
+    `);
+    expect(stdout).toMatch(/^committed,.*,readable; exit 0$/);
   });
 });

@@ -24,6 +24,9 @@ if (missing !== undefined) {
         return guest.run(receiver, instance, instance.exports[program] as () => void);
       },
     },
-    [{ reason: "C has a console only where the host gives it one", programs: ["console"] }],
+    [
+      { reason: "C has a console only where the host gives it one", programs: ["console"] },
+      { reason: "C has no promises", programs: ["rejects"] },
+    ],
   );
 }

@@ -37,6 +37,7 @@ if (missing !== undefined) {
     },
     { reason: "the crate's guests do not ask for the ids of their spans", programs: ["propagates"] },
     { reason: "Rust has a console only where the host gives it one", programs: ["console"] },
+    { reason: "Rust has no promises", programs: ["rejects"] },
   ]);
 
   it("run: ten thousand spans of the genuine crate arrive, each once and in order", () => {

@@ -28,7 +28,9 @@ const PAGE = 65_536;
 const WORD = controlWord(5, false);
 
 const abort = "~lib/@spanduct/guest-assemblyscript/assembly/index/traceAbort";
-const programs = await compile(await compileAssemblyScript("contract/assembly/sandbox-programs.ts", ["--use", `abort=${abort}`]));
+const programs = await compile(
+  await compileAssemblyScript("contract/assembly/sandbox-programs.ts", ["--debug", "--use", `abort=${abort}`]),
+);
 const raw = await compile(await compileAssemblyScript("support/assembly/raw-guest.ts", ["--runtime", "stub", "--use", "abort="]));
 
 sandboxContract(
@@ -40,7 +42,10 @@ sandboxContract(
       return guest.run(receiver, instance, (instance.exports as { readonly [name: string]: () => void })[program] as () => void);
     },
   },
-  [{ reason: "AssemblyScript has a console only where the host gives it one", programs: ["console"] }],
+  [
+    { reason: "AssemblyScript has a console only where the host gives it one", programs: ["console"] },
+    { reason: "AssemblyScript has no promises", programs: ["rejects"] },
+  ],
 );
 
 /** What `raw-guest.ts` exports. */

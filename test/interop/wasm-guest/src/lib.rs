@@ -41,6 +41,25 @@ pub extern "C" fn nested() {
     });
 }
 
+#[no_mangle]
+pub extern "C" fn parents() {
+    traced(|| {
+        let left = info_span!("left");
+        let right = info_span!("right").entered();
+        let far = info_span!(parent: &left, "far");
+        event!(name: "note", parent: &far, Level::INFO, r#in = "far");
+        event!(name: "note", parent: &left, Level::INFO, r#in = "left");
+        event!(name: "note", Level::INFO, r#in = "right");
+        drop(left);
+        let deep = info_span!(parent: &far, "deep").entered();
+        event!(name: "note", Level::INFO, r#in = "deep");
+        drop(deep);
+        event!(name: "note", Level::INFO, r#in = "right again");
+        drop(far);
+        drop(right);
+    });
+}
+
 #[derive(Debug)]
 struct Failure {
     message: &'static str,
@@ -100,6 +119,21 @@ pub extern "C" fn doomed() {
         drop(info_span!("finished"));
         event!(name: "before", Level::INFO, {});
         panic!("guest failed");
+    });
+}
+
+#[no_mangle]
+#[allow(non_snake_case)]
+#[inline(never)]
+extern "C" fn breakDown() {
+    panic!("out of range");
+}
+
+#[no_mangle]
+pub extern "C" fn uncaught() {
+    traced(|| {
+        event!(name: "before", Level::INFO, {});
+        breakDown();
     });
 }
 
