@@ -10,14 +10,16 @@ const FREESTANDING = ["--target=wasm32", "-nostdlib", "-fno-builtin", "-Wl,--no-
 
 /** Compiles and links a program that needs all that options bring along. @returns why that fails, `undefined` when it works */
 function missing(what: string, options: readonly string[]): string | undefined {
-  const program = "#include <stdint.h>\nint main(void) { return 0; }\n";
-  const { error, status, stderr } = spawnSync("clang", [...options, "-x", "c", "-", "-o", "/dev/null"], {
-    input: program,
-    encoding: "utf8",
+  return inScratch((folder) => {
+    const program = "#include <stdint.h>\nint main(void) { return 0; }\n";
+    const { error, status, stderr } = spawnSync("clang", [...options, "-x", "c", "-", "-o", join(folder, "program")], {
+      input: program,
+      encoding: "utf8",
+    });
+    if (error !== undefined) return `clang does not run here: ${error.message}`;
+    if (status !== 0) return `clang has no ${what} here: ${/.*error:.*/.exec(stderr)?.[0] ?? stderr}`;
+    return undefined;
   });
-  if (error !== undefined) return `clang does not run here: ${error.message}`;
-  if (status !== 0) return `clang has no ${what} here: ${/.*error:.*/.exec(stderr)?.[0] ?? stderr}`;
-  return undefined;
 }
 
 /** Why C cannot be compiled to bare WASM here; `undefined` when it can. */
@@ -43,9 +45,8 @@ export function compileWasi(source: string, options: readonly string[] = ["-O2"]
 }
 
 function compile(source: string, options: readonly string[]): Uint8Array {
-  const scratch = mkdtempSync(join(tmpdir(), "clang-"));
-  try {
-    const file = join(scratch, "guest.wasm");
+  return inScratch((folder) => {
+    const file = join(folder, "guest.wasm");
     const language = options.includes("-xc++") ? "-std=c++11" : "-std=c11";
     const { status, stderr } = spawnSync("clang", [...options, language, "-Wall", "-Wextra", "-Werror", source, "-o", file], {
       cwd: ROOT,
@@ -53,6 +54,13 @@ function compile(source: string, options: readonly string[]): Uint8Array {
     });
     if (status !== 0) throw new Error(`${source} does not compile:\n${stderr}`);
     return readFileSync(file);
+  });
+}
+
+function inScratch<T>(use: (folder: string) => T): T {
+  const scratch = mkdtempSync(join(tmpdir(), "clang-"));
+  try {
+    return use(scratch);
   } finally {
     rmSync(scratch, { recursive: true });
   }

@@ -1,6 +1,11 @@
 // The programs of test/contract/sandbox-programs.ts in C; what they do is said there.
 #define SPANDUCT_IMPLEMENTATION
+#ifdef EXTISM
+#include "../../../packages/guests/c/spanduct-extism.h"
+#define spanduct_now spanduct_extism_now
+#else
 #include "../../../packages/guests/c/spanduct.h"
+#endif
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 
@@ -153,3 +158,38 @@ EXPORT(heals) void heals(void) {
     spanduct_flush();
   }
 }
+
+#ifdef __wasi__
+// As a command: the first argument says which program.
+#include <stdio.h>
+#include <string.h>
+
+static void console(void) {
+  SPANDUCT_SPAN(talking, SPANDUCT_INFO, "talking");
+  const spanduct_span span = spanduct_open(&talking);
+  spanduct_enter(span);
+#ifndef SPANDUCT_RING_BYTES
+  spanduct_flush();
+#endif
+  printf("hello\n");
+  fflush(stdout);
+  fprintf(stderr, "it broke\n");
+  spanduct_exit(span);
+  spanduct_close(span);
+}
+
+int main(int argc, char **argv) {
+  static const struct {
+    const char *name;
+    void (*run)(void);
+  } programs[] = {
+      {"nested", nested}, {"parents", parents},   {"propagates", propagates}, {"failure", failure}, {"chatter", chatter},
+      {"doomed", doomed}, {"uncaught", uncaught}, {"lastWords", last_words},  {"stuck", stuck},     {"many", many},
+      {"drops", drops},   {"heals", heals},       {"console", console},
+  };
+  for (size_t i = 0; argc > 1 && i < sizeof programs / sizeof *programs; i++) {
+    if (strcmp(argv[1], programs[i].name) == 0) return programs[i].run(), 0;
+  }
+  return 3;
+}
+#endif

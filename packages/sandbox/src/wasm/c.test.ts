@@ -14,19 +14,24 @@ const missing = missingClang();
 if (missing !== undefined) {
   it.skip(`wasm: C (${missing})`, () => undefined);
 } else {
-  const programs = new Module(compileC("test/contract/c/sandbox-programs.c"));
-  sandboxContract(
-    "wasm: C",
-    {
-      run(program, receiver) {
-        const guest = traceWasm();
-        const instance = new Instance(programs, guest.imports);
-        return guest.run(receiver, instance, instance.exports[program] as () => void);
+  for (const [name, options] of [
+    ["wasm: C", ["-O2"]],
+    ["wasm: C with a ring", ["-O2", "-DSPANDUCT_RING_BYTES=65536"]],
+  ] as const) {
+    const programs = new Module(compileC("test/contract/c/sandbox-programs.c", options));
+    sandboxContract(
+      name,
+      {
+        run(program, receiver) {
+          const guest = traceWasm();
+          const instance = new Instance(programs, guest.imports);
+          return guest.run(receiver, instance, instance.exports[program] as () => void);
+        },
       },
-    },
-    [
-      { reason: "C has a console only where the host gives it one", programs: ["console"] },
-      { reason: "C has no promises", programs: ["rejects"] },
-    ],
-  );
+      [
+        { reason: "C has a console only where the host gives it one", programs: ["console"] },
+        { reason: "C has no promises", programs: ["rejects"] },
+      ],
+    );
+  }
 }

@@ -18,7 +18,7 @@ const { Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssembl
 const TARGET = "wasm32-unknown-unknown";
 const FOLDER = resolve(import.meta.dirname, "../../../../test/interop/wasm-guest");
 
-const missing = buildRust(FOLDER, ["--release"], TARGET);
+const missing = buildRust(FOLDER, ["--release", "--lib"], TARGET);
 if (missing !== undefined) {
   it.skip(`wasm: Rust with the genuine crate (${missing})`, () => undefined);
 } else {

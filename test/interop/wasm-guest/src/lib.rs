@@ -20,7 +20,7 @@ fn send(event: TracingEvent) {
     follow(unsafe { send_event(json.as_ptr(), json.len()) });
 }
 
-fn traced(program: fn()) {
+pub fn traced(program: fn()) {
     tracing::subscriber::with_default(Leveled(TracingEventSender::new(send)), program);
 }
 
