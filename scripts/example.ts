@@ -9,6 +9,9 @@ import { basename, dirname, join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dirname, "..");
 
+/** WASI is experimental, which is no news to who runs an example of it. */
+export const NODE_OPTIONS: readonly string[] = ["--disable-warning=ExperimentalWarning"];
+
 /** An example: a folder with a `main.ts` and a README. */
 export interface Example {
   readonly name: string;
@@ -48,7 +51,7 @@ function main([name, ...rest]: readonly string[]): number {
     const status = run("pnpm", ["--dir", example.folder, "build"], ROOT);
     if (status !== 0) return status;
   }
-  return run(process.execPath, [join(example.folder, "main.ts"), ...rest], example.folder);
+  return run(process.execPath, [...NODE_OPTIONS, join(example.folder, "main.ts"), ...rest], example.folder);
 }
 
 /** Whether its `package.json` has a script `build`. */

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import { expect, it } from "vitest";
-import { type Example, examples, hasBuild } from "../../scripts/example.ts";
+import { type Example, examples, hasBuild, NODE_OPTIONS } from "../../scripts/example.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 /** Its output has times in it, and a test of its own. */
@@ -30,7 +30,7 @@ async function runExample(example: Example): Promise<Run> {
     const built = await run("npm", ["run", "--silent", "build"], example.folder);
     if (built.exitCode !== 0) return built;
   }
-  return run(process.execPath, ["main.ts"], example.folder);
+  return run(process.execPath, [...NODE_OPTIONS, "main.ts"], example.folder);
 }
 
 function run(command: string, args: readonly string[], cwd: string): Promise<Run> {

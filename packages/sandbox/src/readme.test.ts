@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { compileAssemblyScript } from "../../../test/support/assemblyscript.ts";
+import { compileC, missingClang } from "../../../test/support/clang.ts";
 
 const PACKAGE = resolve(import.meta.dirname, "..");
 
@@ -44,6 +45,37 @@ export function run(): void {
 }
 `;
 
+const COMMAND = `
+import { close, flush, SpanSite } from "@spanduct/guest-assemblyscript/assembly";
+
+export { flush as spanduct_flush };
+
+@external("wasi_snapshot_preview1", "fd_write")
+declare function write(fd: i32, pieces: usize, count: i32, written: usize): i32;
+
+const span = new SpanSite("command").open();
+const text = String.UTF8.encode("hello\\n");
+const piece = memory.data(8);
+store<usize>(piece, changetype<usize>(text));
+store<i32>(piece, text.byteLength, 4);
+write(1, piece, 1, memory.data(4));
+close(span);
+`;
+
+const PLUGIN = `
+#define SPANDUCT_IMPLEMENTATION
+#include "spanduct-extism.h"
+
+SPANDUCT_SPAN(greet_site, SPANDUCT_INFO, "greet");
+
+__attribute__((export_name("greet"))) void greet(void) { spanduct_close(spanduct_open(&greet_site)); }
+`;
+
+const missing = missingClang();
+
+/** Else Node says on standard error that its WASI is experimental. */
+const QUIET = "--disable-warning=ExperimentalWarning";
+
 /** Inside of the package, so that the code finds what a user's would find. */
 let folder: string;
 
@@ -61,25 +93,37 @@ beforeAll(async () => {
   const [, sum] = /```ts\n\/\/ assembly\/guest\.ts\n(.*?)```/s.exec(guest) as RegExpExecArray;
   const abort = "abort=~lib/@spanduct/guest-assemblyscript/assembly/index/traceAbort";
   const options = ["--runtime", "stub", "--initialMemory", "1", "--use"];
-  const [wasm, crate] = await Promise.all([
+  const [wasm, crate, command] = await Promise.all([
     compileAssemblyScript("guest.ts", [...options, abort], { "guest.ts": sum as string }),
     compileAssemblyScript("crate.ts", [...options, "abort="], { "crate.ts": CRATE_GUEST }),
+    compileAssemblyScript("command.ts", [...options, "abort=", "--exportStart", "_start"], { "command.ts": COMMAND }),
   ]);
   writeFileSync(join(folder, "guest.wasm"), wasm);
   writeFileSync(join(folder, "crate.wasm"), crate);
+  writeFileSync(join(folder, "command.wasm"), command);
+  if (missing === undefined) {
+    writeFileSync(join(folder, "plugin.c"), PLUGIN);
+    const include = `-I${resolve(PACKAGE, "../guests/c")}`;
+    writeFileSync(join(folder, "plugin.wasm"), compileC(join(folder, "plugin.c"), ["-O2", include]));
+  }
 }, 60_000);
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
-it.each([
+const HOSTS: [host: string, printed: unknown[]][] = [
   ["worker-host.ts", ["the guest says 6765", "went well, 0 spans open, 0 of them here", "fibonacci n=20"]],
   ["quickjs-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "user script · hello"]],
   ["quickjs-wasi-host.ts", ["went well, 0 spans open, 0 of them here", "ask answer=42"]],
   ["vm-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "rule · hello"]],
   ["wasm-host.ts", ["went well, 0 spans open, 0 of them here", expect.stringMatching(/^sum count=4 result=/)]],
   ["crate-host.ts", ["went well, 0 spans open, 0 of them here", "from Rust n=3"]],
-])("README: %s runs, its trace arrives, and the host ends", { timeout: 60_000 }, async (host, expected) => {
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, ["main.ts", `./${host}`], {
+  ["wasi-host.ts", ["hello", "went well, 0 spans open, 0 of them here", "command"]],
+];
+if (missing === undefined) HOSTS.push(["extism-host.ts", ["went well, 0 spans open, 0 of them here", "greet"]]);
+else it.skip(`README: extism-host.ts runs (${missing})`, () => undefined);
+
+it.each(HOSTS)("README: %s runs, its trace arrives, and the host ends", { timeout: 60_000 }, async (host, expected) => {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [QUIET, "main.ts", `./${host}`], {
     cwd: folder,
     timeout: 30_000,
   });
