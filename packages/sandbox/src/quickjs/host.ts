@@ -1,6 +1,6 @@
 import { TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
-import type { QuickJSContext, QuickJSHandle, SuccessOrFail } from "quickjs-emscripten-core";
+import type { QuickJSContext, QuickJSHandle, QuickJSRuntime, SuccessOrFail } from "quickjs-emscripten-core";
 import { GUEST_BUNDLE } from "../guest-bundle.js";
 import { type GuestOptions, GuestRuns, type GuestStats } from "../guest-runs.ts";
 import type { Outcome } from "../outcome.ts";
@@ -38,13 +38,20 @@ export interface QuickJSGuest {
 export function traceQuickJS(context: QuickJSContext, options: TraceQuickJSOptions = {}): QuickJSGuest {
   const { performance } = globalThis;
   const { now = () => performance.timeOrigin + performance.now() } = options;
+  /** Whether the guest's code of this run ended by an error, which may be that there is no memory left. */
+  let failed = false;
   const runs = new GuestRuns(options, {
     begin: (word, traceContext) => {
+      failed = false;
       const args = [context.newNumber(word), ...(traceContext ? [context.newString(JSON.stringify(traceContext))] : [])];
       callGuest(context, "__spanduct_begin", ...args);
       for (const arg of args) arg.dispose();
     },
-    end: () => callGuest(context, "__spanduct_flush"),
+    end() {
+      const flush = (): void => callGuest(context, "__spanduct_flush");
+      if (failed) withoutMemoryLimit(context.runtime, flush);
+      else flush();
+    },
   });
 
   define(context, "__spanduct_now", () => context.newNumber(now()));
@@ -59,6 +66,7 @@ export function traceQuickJS(context: QuickJSContext, options: TraceQuickJSOptio
 
   const unwrap = <T>(result: SuccessOrFail<T, QuickJSHandle>): T => {
     if (result.error === undefined) return result.value;
+    failed = true;
     const error = hostError(context, result.error);
     result.error.dispose();
     throw error;
@@ -95,6 +103,21 @@ function receive(context: QuickJSContext, batch: QuickJSHandle | undefined, runs
 
 function callGuest(context: QuickJSContext, name: string, ...args: QuickJSHandle[]): void {
   context.getProp(context.global, name).consume((call) => context.callFunction(call, context.undefined, ...args).dispose());
+}
+
+/** What can be said only in words, for where there is no memory left there is none for an object that says it either. */
+const MEMORY_LIMIT = /malloc limit: (\d+)/;
+
+/** For the guest's last batch. */
+function withoutMemoryLimit(runtime: QuickJSRuntime, action: () => void): void {
+  const limit = MEMORY_LIMIT.exec(runtime.dumpMemoryUsage())?.[1];
+  if (limit === undefined) return action();
+  runtime.setMemoryLimit(-1);
+  try {
+    action();
+  } finally {
+    runtime.setMemoryLimit(Number(limit));
+  }
 }
 
 const MAX_CAUSES = 16;
