@@ -31,7 +31,7 @@ export const LAYERS: { readonly [name: string]: Layer } = {
   "@spanduct/sandbox": {
     packages: ["@spanduct/protocol", "@spanduct/transport", "@spanduct/sender", "@spanduct/receiver"],
     others: {
-      "node:*": ["worker", "vm"],
+      "node:*": ["worker", "vm", "process"],
       "@extism/extism": [],
       "quickjs-emscripten-core": ["quickjs"],
       "quickjs-wasi": ["quickjs-wasi"],
@@ -39,7 +39,7 @@ export const LAYERS: { readonly [name: string]: Layer } = {
   },
   "@spanduct/store": {
     packages: ["@spanduct/protocol", "@spanduct/receiver", "@spanduct/opentelemetry"],
-    others: { "@opentelemetry/api": [""], "node:*": [""] },
+    others: { "@opentelemetry/api": [""], "node:*": [""], pg: ["postgres"] },
   },
   // In AssemblyScript: its sources have no imports but their own.
   "@spanduct/guest-assemblyscript": { packages: [], others: { assemblyscript: [] } },

@@ -191,10 +191,8 @@ class MemoryStore implements StateStore {
       }
       this.faults?.("claim:written");
       for (const [head] of mine) (head as Row).claimedUntilMs = untilMs;
-      const claimed = mine
-        .flat()
-        .sort((a, b) => a.seq - b.seq)
-        .slice(0, limit);
+      const others = mine.flatMap((rows) => rows.slice(1)).sort(bySeq);
+      const claimed = [...mine.map(([head]) => head as Row), ...others.slice(0, limit - mine.length)].sort(bySeq);
       return {
         rows: claimed.map(({ seq, id, payload }) => ({ seq, id, payload })),
         ...(nextMs !== undefined && { nextMs }),
@@ -300,6 +298,10 @@ class MemoryStore implements StateStore {
       ...(programDigest !== undefined && { programDigest }),
     };
   }
+}
+
+function bySeq(a: Row, b: Row): number {
+  return a.seq - b.seq;
 }
 
 /** With a snapshot of its own: what the caller has may change. */

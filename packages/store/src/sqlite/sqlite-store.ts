@@ -9,7 +9,6 @@ import type {
   AcquireRequest,
   Claimed,
   Commit,
-  ExecutionStatus,
   ExecutionSummary,
   ListQuery,
   OutboxRow,
@@ -19,6 +18,7 @@ import type {
   StoredExecution,
   StoredProgram,
 } from "../state-store.ts";
+import { executionOf, type StoredRow, SUMMARY_COLUMNS, type SummaryRow, summaryOf } from "../summary-row.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
 /** How a store in SQLite is set up. */
@@ -45,41 +45,10 @@ export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Sta
   return new SqliteStore(path, options);
 }
 
-const SUMMARY = `
-  e.id, e.program, e.status, e.reason, e.revision, e.attempts, e.live_spans, e.snapshot_bytes, e.lease, e.lease_holder,
-  e.lease_until, e.created_at, e.updated_at,
-  (select count(*) from spanduct_outbox o where o.id = e.id) as backlog`;
+const SUMMARY = `${SUMMARY_COLUMNS}, (select count(*) from spanduct_outbox o where o.id = e.id) as backlog`;
 const STORED = `select ${SUMMARY}, e.seed, e.committed_by, p.digest, s.spans, s.own_metadata, s.trace, s.checksum, s.snapshot
   from spanduct_executions e left join spanduct_states s on s.id = e.id left join spanduct_programs p on p.name = e.program_used
   where e.id = ?`;
-
-interface SummaryRow {
-  readonly id: string;
-  readonly program: string;
-  readonly status: ExecutionStatus;
-  readonly reason: string | null;
-  readonly revision: number;
-  readonly attempts: number;
-  readonly live_spans: number;
-  readonly snapshot_bytes: number;
-  readonly lease: string | null;
-  readonly lease_holder: string | null;
-  readonly lease_until: number;
-  readonly created_at: number;
-  readonly updated_at: number;
-  readonly backlog: number;
-}
-
-interface StoredRow extends SummaryRow {
-  readonly seed: string;
-  readonly committed_by: string | null;
-  readonly digest: string | null;
-  readonly spans: string | null;
-  readonly own_metadata: string | null;
-  readonly trace: string | null;
-  readonly checksum: string | null;
-  readonly snapshot: Uint8Array | null;
-}
 
 class SqliteStore implements StateStore {
   readonly name: string;
@@ -324,23 +293,7 @@ class SqliteStore implements StateStore {
 
   #load(id: string): StoredExecution | undefined {
     const row = this.#get<StoredRow>(STORED, [id]);
-    if (row === undefined) return undefined;
-    const { spans, own_metadata, trace, checksum, snapshot, seed, committed_by, digest } = row;
-    return {
-      ...summaryOf(row),
-      seed,
-      ...(committed_by !== null && { committedBy: committed_by }),
-      ...(digest !== null && { programDigest: digest }),
-      ...(spans !== null && {
-        state: {
-          spans,
-          ...(own_metadata !== null && { ownMetadata: own_metadata }),
-          trace: trace ?? "",
-          ...(snapshot !== null && { snapshot }),
-          checksum: checksum ?? "",
-        },
-      }),
-    };
+    return row && executionOf(row);
   }
 
   #append(id: string, payloads: readonly string[]): void {
@@ -412,23 +365,6 @@ class SqliteStore implements StateStore {
 }
 
 type Value = string | number | null | Uint8Array;
-
-function summaryOf(row: SummaryRow): ExecutionSummary {
-  return {
-    id: row.id,
-    program: row.program,
-    status: row.status,
-    ...(row.reason !== null && { reason: row.reason }),
-    revision: row.revision,
-    attempts: row.attempts,
-    liveSpans: row.live_spans,
-    backlog: row.backlog,
-    snapshotBytes: row.snapshot_bytes,
-    ...(row.lease !== null && { lease: { holder: row.lease_holder ?? "", untilMs: row.lease_until } }),
-    createdMs: row.created_at,
-    updatedMs: row.updated_at,
-  };
-}
 
 async function loadSqlite(): Promise<typeof import("node:sqlite")> {
   try {
