@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createConnection, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { controlWord } from "@spanduct/protocol";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { type TransportPair, type TransportSetup, transportContract } from "../../../test/contract/transport.ts";
@@ -396,4 +396,27 @@ describe("streamSender", () => {
     guest.send(Uint8Array.of(1));
     expect([guest.inFlightBytes, guest.inFlightBatches]).toEqual([1, 1]);
   });
+});
+
+it("the example of proto/README.md is what both ends write", async () => {
+  const readme = readFileSync(resolve(import.meta.dirname, "../../../proto/README.md"), "utf8");
+  const example = (side: string): string => {
+    const [, block = ""] = new RegExp(`^\`\`\`${side}\\n([\\s\\S]*?)^\`\`\`$`, "m").exec(readme) ?? [];
+    return block.replace(/#.*$/gm, "").replace(/\s/g, "");
+  };
+  const [up, down] = [new TransformStream<Uint8Array>(), new TransformStream<Uint8Array>()];
+  const written = { guest: "", host: "" };
+  const noting = (side: "guest" | "host"): TransformStream<Uint8Array> =>
+    new TransformStream({
+      transform(chunk, controller) {
+        written[side] += Buffer.from(chunk).toString("hex");
+        controller.enqueue(chunk);
+      },
+    });
+  const host = streamReceiver({ readable: up.readable.pipeThrough(noting("guest")), writable: down.writable }, () => WORD);
+  const guest = streamSender({ readable: down.readable.pipeThrough(noting("host")), writable: up.writable });
+  guest.send(Uint8Array.of(0, 1, 2));
+  expect(await guest.close()).toBe(0);
+  expect(await host.ended).toEqual({ kind: "finished" });
+  expect(written).toEqual({ guest: example("guest"), host: example("host") });
 });
