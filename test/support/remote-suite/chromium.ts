@@ -8,7 +8,7 @@ interface Suite {
 }
 
 /**
- * A page of a Chromium of its own, at `http://localhost`.
+ * A page of a Chromium of its own, at `http://localhost`. Guests are there as modules and as pages: `guest.js`, `guest.html`.
  *
  * @param isolated whether the page has `SharedArrayBuffer`
  */
@@ -17,7 +17,11 @@ export function chromiumPage({ isolated = false }: { readonly isolated?: boolean
     missing: findChromium() === undefined ? "there is no Chromium" : undefined,
     async load(modules) {
       await using cleanup = new AsyncDisposableStack();
-      const files = new Map([...modules].map(([name, code]) => [`/${name}`, code]));
+      const files = new Map<string, string>();
+      for (const [name, code] of modules) {
+        files.set(`/${name}`, code);
+        files.set(`/${name.replace(/js$/, "html")}`, `<!doctype html><script type="module" src="/${name}"></script>`);
+      }
       const { port } = cleanup.use(await serveSite(files, { isolated }));
       const browser = await launchChromium();
       cleanup.defer(() => browser.close());

@@ -16,11 +16,11 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { run } from "./suite.js";
 
-for await (const index of createInterface({ input: process.stdin })) {
-  const result = await run(Number(index));
-  process.stdout.write("\\n" + ${JSON.stringify(MARK)} + JSON.stringify(result) + "\\n");
+for await (const line of createInterface({ input: process.stdin })) {
+  const index = Number(line);
+  // Not awaited: one that hangs is no reason for the others to.
+  run(index).then((result) => process.stdout.write("\\n" + ${JSON.stringify(MARK)} + JSON.stringify({ index, result }) + "\\n"));
 }
-process.exit();
 `;
 
 /** A process of another runtime, started as `command ...args runner.js`. */
@@ -40,7 +40,7 @@ export function runtimeProcess(command: string, args: readonly string[], missing
 class ProcessRun implements RemoteRun {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #folder: string;
-  #asked: { done(result: RemoteResult): void; failed(error: Error): void } | undefined;
+  readonly #asked = new Map<number, { done(result: RemoteResult): void; failed(error: Error): void }>();
   /** What it wrote besides results. */
   #output = "";
   /** Why it answers no more. */
@@ -50,8 +50,14 @@ class ProcessRun implements RemoteRun {
     this.#child = child;
     this.#folder = folder;
     createInterface({ input: child.stdout }).on("line", (line) => {
-      if (line.startsWith(MARK)) this.#asked?.done(JSON.parse(line.slice(MARK.length)));
-      else this.#output += `${line}\n`;
+      if (!line.startsWith(MARK)) this.#output += `${line}\n`;
+      else {
+        const { index, result } = JSON.parse(line.slice(MARK.length)) as {
+          readonly index: number;
+          readonly result: RemoteResult;
+        };
+        this.#asked.get(index)?.done(result);
+      }
     });
     child.stderr.setEncoding("utf8").on("data", (text) => (this.#output += text));
     child.on("error", (error) => this.#ended(error));
@@ -60,13 +66,13 @@ class ProcessRun implements RemoteRun {
 
   #ended(error: Error): void {
     this.#end = error;
-    this.#asked?.failed(error);
+    for (const { failed } of this.#asked.values()) failed(error);
   }
 
   async run(index: number): Promise<RemoteResult> {
     if (this.#end !== undefined) throw this.#end;
     const result = new Promise<RemoteResult>((done, failed) => {
-      this.#asked = { done, failed };
+      this.#asked.set(index, { done, failed });
     });
     this.#child.stdin.write(`${index}\n`);
     return result;

@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { bundleSuite, type SuiteModules, type SuiteSources } from "./bundle.ts";
 import type { RemoteResult, RemoteTest } from "./stand-in.ts";
@@ -23,15 +27,11 @@ const TEST_TIMEOUT_MS = 60_000;
  */
 export async function remoteSuite(name: string, runtime: RemoteRuntime, sources: SuiteSources): Promise<void> {
   const modules = await bundleSuite(sources);
-  const code = Buffer.from(modules.get("suite.js") as string).toString("base64");
-  const { tests } = (await import(/* @vite-ignore */ `data:text/javascript;base64,${code}`)) as {
-    tests(): readonly RemoteTest[];
-  };
-
+  const tests = await testsOf(modules);
   const { missing } = runtime;
   if (missing !== undefined) {
     describe.skip(`${name} (${missing})`, () => {
-      for (const { path, title } of tests()) it([...path, title].join(" > "), () => undefined);
+      for (const { path, title } of tests) it([...path, title].join(" > "), () => undefined);
     });
     return;
   }
@@ -42,7 +42,7 @@ export async function remoteSuite(name: string, runtime: RemoteRuntime, sources:
     }, LOAD_TIMEOUT_MS);
     afterAll(() => remote?.[Symbol.asyncDispose]());
 
-    tests().forEach(({ path, title, skipped, timeoutMs = TEST_TIMEOUT_MS }, index) => {
+    tests.forEach(({ path, title, skipped, timeoutMs = TEST_TIMEOUT_MS }, index) => {
       const test = skipped ? it.skip : it;
       test([...path, title].join(" > "), { timeout: timeoutMs }, async () => {
         const { failure } = await remote.run(index);
@@ -50,4 +50,17 @@ export async function remoteSuite(name: string, runtime: RemoteRuntime, sources:
       });
     });
   });
+}
+
+/** Load the suite without running any of it. */
+async function testsOf(modules: SuiteModules): Promise<readonly RemoteTest[]> {
+  const folder = mkdtempSync(join(tmpdir(), "remote-suite-"));
+  try {
+    const path = join(folder, "suite.mjs");
+    writeFileSync(path, modules.get("suite.js") as string);
+    const suite = (await import(/* @vite-ignore */ pathToFileURL(path).href)) as { tests(): readonly RemoteTest[] };
+    return suite.tests();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }

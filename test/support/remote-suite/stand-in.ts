@@ -58,6 +58,18 @@ export function it(title: string, ...rest: readonly [Body] | readonly [Options, 
   add(title, body, options);
 }
 it.skip = (title: string): void => add(title, undefined, {});
+it.each =
+  <Row extends readonly unknown[]>(rows: readonly Row[]) =>
+  (title: string, body: (...row: Row) => unknown): void => {
+    for (const row of rows) {
+      let at = 0;
+      add(
+        title.replaceAll("%s", () => String(row[at++])),
+        () => body(...row),
+        {},
+      );
+    }
+  };
 
 export function onTestFinished(cleanup: Body): void {
   suite.cleanups.push(cleanup);

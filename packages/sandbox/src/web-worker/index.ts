@@ -1,0 +1,7 @@
+// Host half.
+export type { Committed, Outcome, RolledBack } from "../outcome.ts";
+// Guest half.
+export type { ConnectOptions } from "../worker/guest.ts";
+export { connect, disconnect } from "./guest.ts";
+export type { TracedWorker } from "./host.ts";
+export { traceWorker } from "./host.ts";
