@@ -112,6 +112,13 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const HOSTS: [host: string, printed: unknown[]][] = [
   ["worker-host.ts", ["the guest says 6765", "went well, 0 spans open, 0 of them here", "fibonacci n=20"]],
+  [
+    "recorder-host.ts",
+    [
+      "failed: Error: the worker ended with exit code 1",
+      "endless error.type=Error spanduct.rolled_back=true · last words · exception",
+    ],
+  ],
   ["quickjs-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "user script · hello"]],
   ["quickjs-wasi-host.ts", ["went well, 0 spans open, 0 of them here", "ask answer=42"]],
   ["vm-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "rule · hello"]],
