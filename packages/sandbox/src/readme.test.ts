@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createConnection, createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -119,6 +120,7 @@ const HOSTS: [host: string, printed: unknown[]][] = [
       "endless error.type=Error spanduct.rolled_back=true · last words · exception",
     ],
   ],
+  ["process-host.ts", ["49", "the guest has ended well", "went well, 0 spans open, 0 of them here", "square n=7 · 49"]],
   ["quickjs-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "user script · hello"]],
   ["quickjs-wasi-host.ts", ["went well, 0 spans open, 0 of them here", "ask answer=42"]],
   ["vm-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "rule · hello"]],
@@ -136,4 +138,26 @@ it.each(HOSTS)("README: %s runs, its trace arrives, and the host ends", { timeou
   });
   expect(stderr).toBe("");
   expect(stdout.trim().split("\n")).toEqual(expected);
+});
+
+it.each([
+  ["stream", "far away"],
+  ["websocket", "in a page"],
+])("README: %s-host.ts waits for its guest, whose trace arrives, and both end", { timeout: 60_000 }, async (name, span) => {
+  const free = createServer().listen(0);
+  const port = String((free.address() as AddressInfo).port);
+  await new Promise((resolve) => free.close(resolve));
+  const options = { cwd: folder, timeout: 30_000, env: { ...process.env, PORT: port } };
+  const host = promisify(execFile)(process.execPath, [QUIET, "main.ts", `./${name}-host.ts`], options);
+  const isThere = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      if (name === "stream") return resolve(existsSync(join(folder, "guests.sock")));
+      const socket = createConnection(Number(port), "localhost", () => resolve(true));
+      socket.on("error", () => resolve(false)).on("connect", () => socket.destroy());
+    });
+  while (!(await isThere())) await new Promise(setImmediate);
+  await promisify(execFile)(process.execPath, [`${name}-guest.ts`], options);
+  const { stdout, stderr } = await host;
+  expect(stderr).toBe("");
+  expect(stdout.trim().split("\n")).toEqual(["went well, 0 spans open, 0 of them here", span]);
 });
