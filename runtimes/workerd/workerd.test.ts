@@ -1,0 +1,10 @@
+import { resolve } from "node:path";
+import { remoteSuite } from "../../test/support/remote-suite/remote-suite.ts";
+import { workerd } from "./suite-runtime.ts";
+
+const file = (name: string): string => resolve(import.meta.dirname, name);
+
+await remoteSuite("guest and host in workerd", workerd, {
+  suite: file("suite.ts"),
+  platform: "browser",
+});
