@@ -30,7 +30,7 @@ export const BUDGETS: readonly Budget[] = [
     name: "@spanduct/sender core with protobuf batches",
     source: CORE,
     // Not a target: what it is, so that it does not grow unseen.
-    maxGzipBytes: 4640,
+    maxGzipBytes: 4704,
   },
   {
     name: "@spanduct/sender/otel beyond the core",

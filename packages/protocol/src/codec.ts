@@ -25,6 +25,8 @@ export function tooManyEvents({ maxEventsPerBatch }: Limits, offset: number): De
 export interface BatchEncoder extends EventSink {
   /** Bytes of the batch so far. */
   readonly byteLength: number;
+  /** What begins with them: the encoder's own memory, another one when it has grown. */
+  readonly memory: Uint8Array;
   /** Events in the batch so far. */
   readonly eventCount: number;
   /** What the time of the next event counts from, in nanoseconds since the header's base; 0 in forms that do not count so. */

@@ -33,12 +33,12 @@ class Boundary implements GrowingBoundary {
     return this.word;
   }
 
-  grow(batch: Uint8Array, from: number): number | undefined | false {
+  grow(memory: Uint8Array, from: number, to: number): number | undefined | false {
     this.meanwhile();
     const last = this.waiting.at(-1);
     if (last === undefined || this.closed) return false;
     expect(last.length).toBe(from);
-    this.waiting[this.waiting.length - 1] = Uint8Array.of(...last, ...batch.subarray(from));
+    this.waiting[this.waiting.length - 1] = Uint8Array.of(...last, ...memory.subarray(from, to));
     return this.word;
   }
 

@@ -8,11 +8,11 @@ export interface GrowingBoundary {
   /** Borrows `batch` for the call. @returns the host's control word, if there is one yet */
   send(batch: Uint8Array): number | undefined;
   /**
-   * Add what `batch`, the batch that was sent last with more events at its end, has from `from` on.
+   * Add the bytes `from` to `to` of `memory`, which begins with the batch that was sent last.
    *
    * @returns `false`: nothing was added, for the host has taken that batch or there is no room; else as `send`
    */
-  grow(batch: Uint8Array, from: number): number | undefined | false;
+  grow(memory: Uint8Array, from: number, to: number): number | undefined | false;
   /** The host's control word as of now. */
   control(): number | undefined;
 }
@@ -75,18 +75,17 @@ export function growingBatches(boundary: GrowingBoundary, options: BatchOptions 
   return {
     open,
     delivered() {
-      const batch = encoder.finish();
-      const events = encoder.eventCount;
+      const { memory, byteLength, eventCount } = encoder;
       let answer: number | undefined | false;
       if (sentBytes === 0) {
-        answer = send(batch);
+        answer = send(encoder.finish());
       } else {
-        answer = boundary.grow(batch, sentBytes);
-        if (answer === false) return sendRest(batch.slice(sentBytes), events - sentEvents);
+        answer = boundary.grow(memory, sentBytes, byteLength);
+        if (answer === false) return sendRest(memory.slice(sentBytes, byteLength), eventCount - sentEvents);
       }
-      sentBytes = batch.length;
-      sentEvents = events;
-      begun = batch.length < maxBytes && events < maxEvents;
+      sentBytes = byteLength;
+      sentEvents = eventCount;
+      begun = byteLength < maxBytes && eventCount < maxEvents;
       return answer;
     },
     discard() {

@@ -32,6 +32,10 @@ export class JsonEncoder implements BatchEncoder {
     return this.#count;
   }
 
+  get memory(): Uint8Array {
+    return this.#writer.memory;
+  }
+
   finish(): Uint8Array {
     return this.#writer.bytes;
   }

@@ -30,6 +30,11 @@ export class JsonWriter {
   }
 
   /** What was written; the writer's own memory. */
+  /** What begins with them. */
+  get memory(): Uint8Array {
+    return this.#bytes;
+  }
+
   get bytes(): Uint8Array {
     return this.#bytes.subarray(0, this.#pos);
   }

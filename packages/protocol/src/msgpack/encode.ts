@@ -30,6 +30,10 @@ export class MsgpackEncoder implements BatchEncoder {
     return this.#count;
   }
 
+  get memory(): Uint8Array {
+    return this.#bytes;
+  }
+
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#pos);
   }

@@ -201,6 +201,10 @@ class ProtobufEncoder implements BatchEncoder {
     return this.#w.pos;
   }
 
+  get memory(): Uint8Array {
+    return this.#w.bytes;
+  }
+
   finish(): Uint8Array {
     return this.#w.bytes.subarray(0, this.#w.pos);
   }

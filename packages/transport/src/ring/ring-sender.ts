@@ -16,12 +16,12 @@ export interface RingSenderOptions {
 /** Guest end of a ring. */
 export interface RingSender extends GuestTransport {
   /**
-   * Let the batch that was sent last grow: with all of `batch` from `from` on, more events of the same batch. What is written is
-   * visible to the host at once.
+   * Let the batch that was sent last grow, by the bytes `from` to `to` (default: the end) of `memory`: more of its events. What is
+   * written is visible to the host at once.
    *
    * @returns `false`: nothing was written, because the host has taken the batch or there is no room; else as `send`
    */
-  grow(batch: Uint8Array, from: number): number | undefined | false;
+  grow(memory: Uint8Array, from: number, to?: number): number | undefined | false;
   /** The control word as of now, without anything being sent. */
   control(): number | undefined;
   /** As in `RingSenderOptions`. Can be changed: a guest's last words are worth waiting for. */
@@ -41,7 +41,7 @@ export function ringSender(ring: Uint8Array, options: RingSenderOptions = {}): R
   const writer = new RingWriter(ring, options.waitMs ?? 0);
   return {
     send: (batch) => writer.send(batch),
-    grow: (batch, from) => writer.grow(batch, from),
+    grow: (memory, from, to) => writer.grow(memory, from, to),
     control: () => writer.control(),
     get waitMs(): number {
       return writer.waitMs;
@@ -51,6 +51,9 @@ export function ringSender(ring: Uint8Array, options: RingSenderOptions = {}): R
     },
   };
 }
+
+/** Bytes of most events: views, and calls that copy, would cost more than these. */
+const SHORT = 96;
 
 class RingWriter {
   readonly #words: Int32Array;
@@ -90,7 +93,7 @@ class RingWriter {
       this.#full ??= new TunnelError("transport_failed", "the ring is full, and the host does not read");
       throw this.#refused(this.#full);
     }
-    this.#write(start + 4, batch, 0);
+    this.#write(start + 4, batch, 0, length);
     words[this.#wordAt(start)] = length;
     Atomics.store(words, Word.written, end);
     this.#start = start;
@@ -99,13 +102,13 @@ class RingWriter {
     return this.#published();
   }
 
-  grow(batch: Uint8Array, from: number): number | undefined | false {
+  grow(memory: Uint8Array, from: number, to: number = memory.length): number | undefined | false {
     const length = this.#length;
-    const grown = length + batch.length - from;
+    const grown = length + to - from;
     if (grown > this.#data.length - 4) return false;
     const end = (this.#start + recordSize(grown)) | 0;
     if (!this.#fits(end)) return false;
-    this.#write(this.#start + 4 + length, batch, from);
+    this.#write(this.#start + 4 + length, memory, from, to);
     if (Atomics.compareExchange(this.#words, this.#wordAt(this.#start), length, grown) !== length) return false;
     this.#length = grown;
     this.#end = end;
@@ -129,16 +132,17 @@ class RingWriter {
     return (end - Atomics.load(this.#words, Word.read)) >>> 0 <= this.#data.length;
   }
 
-  #write(position: number, batch: Uint8Array, from: number): void {
+  #write(position: number, memory: Uint8Array, from: number, to: number): void {
     const data = this.#data;
-    const at = position & (data.length - 1);
-    const room = data.length - at;
-    if (batch.length - from > room) {
-      data.set(batch.subarray(from, from + room), at);
-      data.set(batch.subarray(from + room), 0);
-    } else {
-      data.set(from === 0 ? batch : batch.subarray(from), at);
+    const mask = data.length - 1;
+    if (to - from <= SHORT) {
+      for (let i = from, at = position; i < to; i++, at++) data[at & mask] = memory[i] as number;
+      return;
     }
+    const at = position & mask;
+    const end = Math.min(to, from + data.length - at);
+    data.set(memory.subarray(from, end), at);
+    data.set(memory.subarray(end, to), 0);
   }
 
   #published(): number | undefined {
