@@ -92,7 +92,9 @@ export function tests(): readonly RemoteTest[] {
 /** Run one test. */
 export async function run(index: number): Promise<RemoteResult> {
   try {
-    await suite.bodies[index]?.();
+    const body = suite.bodies[index];
+    if (body === undefined) throw new Error(`test ${index} is not the same here as where the tests were gathered`);
+    await body();
     return {};
   } catch (error) {
     const { name, message, stack = "" } = error instanceof Error ? error : new Error(String(error));

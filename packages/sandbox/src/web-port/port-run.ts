@@ -41,9 +41,11 @@ export class PortRun<Span> {
   connect(port: MessagePort): void {
     if (this.#port !== undefined || this.#isEnding) return port.close();
     this.#port = port;
-    port.addEventListener("message", ({ data }) => {
+    port.addEventListener("message", (event) => {
+      // Not every runtime drops what is queued when a port is closed.
+      if (this.#isEnding) return event.stopImmediatePropagation();
       this.#heard++;
-      this.#onMessage(data);
+      this.#onMessage(event.data);
     });
     this.#tunnel = messagePortReceiver(port, (bytes) => this.#receiver.receiveBatch(bytes), {
       onFailure: (error) => this.#end({ error }),
@@ -82,7 +84,7 @@ export class PortRun<Span> {
     if (this.#isEnding) return;
     this.#isEnding = true;
     this.#port?.postMessage(OFF);
-    // Not the tunnel, which still has to handle what has arrived. Nothing more arrives now.
+    // Not the tunnel, which still has to handle what has arrived.
     this.#port?.close();
     await this.#tunnel?.drain();
     this.#resolve(failure === undefined ? commit(this.#receiver, undefined) : rollBack(this.#receiver, failure.error));

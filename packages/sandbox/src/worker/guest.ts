@@ -13,6 +13,7 @@ import {
 } from "@spanduct/sender";
 import { messagePortSender } from "@spanduct/transport/message-port";
 import { ringSender } from "@spanduct/transport/ring";
+import { toPlainError } from "../web-port/plain-error.ts";
 import type { RingLink, WorkerLink } from "./link.ts";
 
 /** How a worker connects to its host. */
@@ -33,12 +34,13 @@ export function connect(options: ConnectOptions = {}): TracingEventSender {
   return link.sender;
 }
 
-function open({ port, ring, control, traceContext }: WorkerLink, options: ConnectOptions): TracingEventSender {
+function open({ port, ring, thrown, control, traceContext }: WorkerLink, options: ConnectOptions): TracingEventSender {
   const output = ring === undefined ? throughPort(port as MessagePort) : throughRing(ring);
-  const sender = new TracingEventSender(output, { clock: performanceClock(performance), ...options });
+  const sender = new TracingEventSender(output, { clock: performanceClock(performance), isWatched: true, ...options });
   sender.control(control);
   propagate(sender, traceContext);
   process.on("exit", () => sender.flush());
+  process.on("uncaughtExceptionMonitor", (error) => thrown.postMessage(toPlainError(error)));
   if (options.captureConsole === true) captureConsole(sender, console);
   return sender;
 }

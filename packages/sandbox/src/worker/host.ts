@@ -5,6 +5,7 @@ import type { Pump } from "@spanduct/transport";
 import { messagePortReceiver } from "@spanduct/transport/message-port";
 import { createRing, type RingSenderOptions, ringReceiver } from "@spanduct/transport/ring";
 import { commit, type Outcome, rollBack } from "../outcome.ts";
+import { fromPlainError } from "../web-port/plain-error.ts";
 import type { WorkerLink } from "./link.ts";
 
 /** Options of the `Worker`; the tunnel takes the key `spanduct` of `workerData`, which has to be an object. */
@@ -48,11 +49,13 @@ export function traceWorker<Span>(
   const { ring, pump, ...workerOptions } = options;
   const tunnel = ring === undefined ? throughPort() : throughRing(ring);
   const { port } = tunnel.link;
-  const link: WorkerLink = { ...tunnel.link, control: receiver.control(), traceContext: receiver.traceContext };
+  const thrown = new threads.MessageChannel();
+  const { traceContext } = receiver;
+  const link: WorkerLink = { ...tunnel.link, thrown: thrown.port2, control: receiver.control(), traceContext };
   const worker = new threads.Worker(filename, {
     ...workerOptions,
     workerData: { ...options.workerData, spanduct: link },
-    transferList: [...(options.transferList ?? []), ...(port ? [port] : [])],
+    transferList: [...(options.transferList ?? []), thrown.port2, ...(port ? [port] : [])],
   });
 
   let failure: { readonly error: unknown } | undefined;
@@ -66,17 +69,26 @@ export function traceWorker<Span>(
 
   const outcome = new Promise<Outcome<void, Span>>((resolve) => {
     worker.on("error", (error) => {
-      failure ??= { error };
+      failure ??= { error: moreOf(error, threads.receiveMessageOnPort(thrown.port1)?.message) };
     });
     worker.on("exit", async (exitCode) => {
       await host.drain();
       host.close();
+      thrown.port1.close();
       if (failure === undefined && exitCode === 0) return resolve(commit(receiver, undefined));
       const error = failure === undefined ? new Error(`the worker ended with exit code ${exitCode}`) : failure.error;
       resolve(rollBack(receiver, error));
     });
   });
   return { worker, outcome };
+}
+
+/** What the runtime says of an error, unless the guest said more: Bun leaves out causes, Deno stacks as well. */
+function moreOf(error: unknown, told: unknown): unknown {
+  if (told === undefined || typeof error !== "object" || error === null) return error;
+  const { stack, cause } = error as Partial<Error>;
+  const plain = fromPlainError(told);
+  return stack === undefined || (cause === undefined && plain.cause !== undefined) ? plain : error;
 }
 
 interface HostEnd {

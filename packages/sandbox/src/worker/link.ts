@@ -14,6 +14,8 @@ export interface WorkerLink {
   /** The guest's end of the tunnel, unless that is a ring. */
   readonly port?: MessagePort;
   readonly ring?: RingLink;
+  /** Where the guest describes what was thrown that nobody caught, because not every runtime passes on all of it. */
+  readonly thrown: MessagePort;
   /** Control word to begin with. */
   readonly control: number;
   readonly traceContext: TraceContext | undefined;

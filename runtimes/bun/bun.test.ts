@@ -1,0 +1,13 @@
+import { resolve } from "node:path";
+import { runtimeProcess } from "../../test/support/remote-suite/process.ts";
+import { remoteSuite } from "../../test/support/remote-suite/remote-suite.ts";
+import { missingRuntime } from "../../test/support/runtimes.ts";
+
+const GUEST = resolve(import.meta.dirname, "../../packages/sandbox/test/worker-guest.ts");
+const bun = resolve(import.meta.dirname, "node_modules/bun/bin/bun.exe");
+
+await remoteSuite("Bun", runtimeProcess(bun, ["run"], missingRuntime("bun", "bun")), {
+  suite: resolve(import.meta.dirname, "suite.ts"),
+  guests: { "guest.js": GUEST },
+  platform: "node",
+});

@@ -1,0 +1,19 @@
+import { resolve } from "node:path";
+import { runtimeProcess } from "../../test/support/remote-suite/process.ts";
+import { remoteSuite } from "../../test/support/remote-suite/remote-suite.ts";
+import { missingRuntime } from "../../test/support/runtimes.ts";
+
+const HERE = import.meta.dirname;
+const SUITES = resolve(HERE, "../../packages/sandbox/test");
+const deno = runtimeProcess(resolve(HERE, "node_modules/deno/deno"), ["run", "--allow-all"], missingRuntime("deno", "deno"));
+
+await remoteSuite("Deno", deno, {
+  suite: resolve(HERE, "worker-suite.ts"),
+  guests: { "guest.js": resolve(SUITES, "worker-guest.ts") },
+  platform: "node",
+});
+await remoteSuite("Deno", deno, {
+  suite: resolve(SUITES, "web-worker-suite.ts"),
+  guests: { "guest.js": resolve(SUITES, "web-worker-guest.ts") },
+  platform: "node",
+});

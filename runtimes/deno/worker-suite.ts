@@ -1,0 +1,3 @@
+import { workerSuite } from "../../packages/sandbox/test/worker-suite.ts";
+
+workerSuite([]);
