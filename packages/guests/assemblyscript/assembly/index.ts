@@ -34,6 +34,10 @@ const MAX_TIME_SPAN: i64 = 1 << 52;
 let batchBytes: u32 = 16 * 1024;
 let sequence: u64 = 0;
 let dropped: u64 = 0;
+/** Drops that the last batch tells of. */
+let told: u64 = 0;
+/** Bytes of its header. */
+let headerBytes: usize = 0;
 let maxLevel: i32 = Level.Trace;
 /** Counts requests to announce: a call site announced under an earlier number is announced again. */
 let epoch: u32 = 1;
@@ -66,13 +70,19 @@ export function setBatchBytes(bytes: u32): void {
   batchBytes = min(bytes, MAX_BATCH_BYTES);
 }
 
-/** Events that were too large to send. The host is told with the next batch. */
+/** Events that were too large to send. The host is told with the next batch, at the latest at `flush`. */
 export function droppedEvents(): u64 {
   return dropped;
 }
 
 /** Deliver what is batched. Call it before control goes back to the host: without a ring, a trap loses what was not sent. */
 export function flush(): void {
+  endBatch(true);
+  if (dropped == told) return;
+  // Where nothing else is to tell, drops are.
+  const read = readTime;
+  time = read === null ? 0 : read();
+  beginBatch();
   endBatch(true);
 }
 
@@ -139,6 +149,8 @@ function beginBatch(): void {
   wire.writeFixed(0x19, time);
   writeId(0x20, sequence);
   writeId(0x28, dropped);
+  told = dropped;
+  headerBytes = wire.written();
 }
 
 /** End the event. True: write it once more, because it found no room in the ring behind those before it. */
@@ -146,6 +158,8 @@ function again(): bool {
   delivered = wire.endEvent();
   if (!delivered) {
     dropped++;
+    // An empty batch begins anew, with this count.
+    if (wire.written() == headerBytes) wire.clear();
   } else if (ring.isOpen() && !ring.publish(wire.start(), <u32>wire.written())) {
     const more = ring.holds();
     const site = announcing;

@@ -231,7 +231,7 @@ it.each([0, 1, 100, 107, 108, 109, 110, 127, 128, 200, 16_200, 16_383, 16_384, 6
   },
 );
 
-it("droppedEvents: an event that does not fit is undone and counted, and the next batch says so", () => {
+it("droppedEvents: an event that does not fit is undone and counted, and the flush says so, once", () => {
   const { guest, batches } = start();
   guest["text"]?.(5);
   guest["text"]?.(1 << 20);
@@ -246,9 +246,25 @@ it("droppedEvents: an event that does not fit is undone and counted, and the nex
   first.newEvent(DONE, undefined, values(string("x".repeat(5))), undefined);
   first.newEvent(DONE, undefined, values(string("x".repeat(6))), undefined);
   expectBytes(batches[0], first);
+  expectBytes(batches[1], encoder({ sequence: 1, droppedEvents: 1 }));
+  const third = encoder({ sequence: 2, droppedEvents: 1 });
+  third.newEvent(DONE, undefined, values(string("x".repeat(7))), undefined);
+  expectBytes(batches[2], third);
+  guest["flush"]?.();
+  expect(batches).toHaveLength(3);
+});
+
+it("droppedEvents: a batch that begins after a drop says so", () => {
+  const { guest, batches } = start();
+  guest["text"]?.(1);
+  guest["flush"]?.();
+  guest["text"]?.(1 << 20);
+  guest["text"]?.(1);
+  guest["flush"]?.();
   const second = encoder({ sequence: 1, droppedEvents: 1 });
-  second.newEvent(DONE, undefined, values(string("x".repeat(7))), undefined);
+  second.newEvent(DONE, undefined, values(string("x")), undefined);
   expectBytes(batches[1], second);
+  expect(batches).toHaveLength(2);
 });
 
 it("flush: batches are numbered, go out once they hold the bytes that were asked for, and an empty one does not", () => {
