@@ -2,6 +2,7 @@ import {
   type ClockDomain,
   type EventTime,
   ReceiveError,
+  type TraceContext,
   type TracedValues,
   type TracingEvent,
   type TunnelError,
@@ -204,6 +205,36 @@ function methodsOf(
     event: (...args) => log.event(...args),
   };
 }
+
+describe("Relay.traceContext", () => {
+  const traceContext = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", spanKey: "0".repeat(32) };
+
+  it("is the receiver's, asked after spans are restored", () => {
+    expect(run(new RelayLog()).receiver.traceContext).toBeUndefined();
+    const relay = Object.assign(new RestoringRelayLog(), { traceContext: undefined as TraceContext | undefined });
+    const restoreSpan = relay.restoreSpan.bind(relay);
+    relay.restoreSpan = (span) => {
+      relay.traceContext = traceContext;
+      return restoreSpan(span);
+    };
+    const { receiver } = run(new RestoringRelayLog());
+    const metadata = receiver.persistMetadata();
+    const { spans } = receiver.persist();
+    expect(new TracingEventReceiver(metadata, spans, [], { relay }).traceContext).toEqual(traceContext);
+  });
+
+  it("of a relay that throws is none, and that is reported", () => {
+    const relay: Relay<number> = Object.defineProperty(new RelayLog(), "traceContext", {
+      get() {
+        throw new Error("broke");
+      },
+    });
+    const { receiver, errors } = run(relay);
+    const before = errors.length;
+    expect(receiver.traceContext).toBeUndefined();
+    expect(errors.slice(before).map(({ code }) => code)).toEqual(["relay_failed"]);
+  });
+});
 
 describe("A relay that throws", () => {
   const healthy = run(new RestoringRelayLog()).receiver.persist();

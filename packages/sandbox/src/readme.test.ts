@@ -124,6 +124,7 @@ const HOSTS: [host: string, printed: unknown[]][] = [
   ["quickjs-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "user script · hello"]],
   ["quickjs-wasi-host.ts", ["went well, 0 spans open, 0 of them here", "ask answer=42"]],
   ["vm-host.ts", ["the guest says 42", "went well, 0 spans open, 0 of them here", "rule · hello"]],
+  ["vm-rejections.ts", ["the guest says saved", "went well, 0 spans open, 0 of them here"]],
   ["wasm-host.ts", ["went well, 0 spans open, 0 of them here", expect.stringMatching(/^sum count=4 result=/)]],
   ["crate-host.ts", ["went well, 0 spans open, 0 of them here", "from Rust n=3"]],
   ["wasi-host.ts", ["hello", "went well, 0 spans open, 0 of them here", "command"]],
