@@ -468,8 +468,17 @@ export function storeContract(name: string, setUp: () => Promise<StoreBackend>):
         };
         const tested = host({ environment: { ...env, wait } });
         await expect(tested.step("order", script)).rejects.toMatchObject({ code: "execution_busy" });
+        await expect(tested.step("order", script, { ifBusy: "throw" })).rejects.toMatchObject({ code: "execution_busy" });
         // Not renewed any more: its host is dead.
         expect(await tested.step("order", script)).toMatchObject({ ran: true, revision: 1 });
+      });
+
+      it("names that a database would refuse are refused before", async () => {
+        const tested = host();
+        for (const name of ["", "a\0b", "\ud800"]) {
+          await expect(tested.step(name, workflow(1))).rejects.toThrow(TypeError);
+          await expect(tested.step("order", workflow(1), { program: name })).rejects.toThrow(TypeError);
+        }
       });
 
       it("runs of one execution in one process wait for each other", async () => {

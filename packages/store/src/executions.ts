@@ -72,6 +72,8 @@ export interface RunOptions extends TracePolicy {
   readonly parent?: Context | SpanContext;
   /** Name of the run's own span (`linked`). Default: the program. */
   readonly name?: string;
+  /** While another host works on the execution: `wait` until its lease ends (the default), or `throw` "execution_busy" at once. */
+  readonly ifBusy?: "wait" | "throw";
 }
 
 /** One attempt at a run, as its action gets it. */
@@ -218,10 +220,12 @@ export class Executions {
    * receiver was disposed of, everything is rolled back and the error is passed on. When the store fails, the attempt is rolled back and
    * `action` is called again, after a while, with the state that is stored.
    *
-   * An execution that is done is not run again. One that another host works on is waited for until that host's lease ends.
+   * An execution that is done is not run again. One that another host works on is waited for until that host's lease ends
+   * (`ifBusy`).
    *
    * @throws TunnelError "revision_conflict": another host took over; the attempt is rolled back
-   * @throws TunnelError "execution_busy": another host works on it and goes on doing so
+   * @throws TunnelError "execution_busy": another host works on it, and goes on doing so
+   * @throws TypeError: an id or the name of a program is empty or has characters that databases refuse (U+0000, lone surrogates)
    * @throws TunnelError "snapshot_mismatch": its state is damaged, or of another program, or `action` threw this code: it is parked
    * @throws TunnelError "execution_parked": it was parked before
    * @throws TunnelError "store_failed": and went on failing; "unsupported_version": the store is newer than this build
@@ -345,6 +349,8 @@ export class Executions {
   }
 
   async #alone(run: Run): Promise<RunResult> {
+    ensureName(run.id);
+    ensureName(run.program);
     if (this.#stop.signal.aborted) throw new TunnelError("store_failed", `${this.#store.name} is closed`);
     const before = this.#running.get(run.id);
     const mine = (before ?? Promise.resolve()).then(
@@ -420,7 +426,8 @@ export class Executions {
       if (held === undefined) continue;
       waitsFor ??= held;
       const isRenewed = held.holder === waitsFor.holder && held.untilMs > waitsFor.untilMs;
-      if (isRenewed || held.holder !== waitsFor.holder || this.#stop.signal.aborted) {
+      const isOther = isRenewed || held.holder !== waitsFor.holder;
+      if (isOther || options.ifBusy === "throw" || this.#stop.signal.aborted) {
         throw new TunnelError("execution_busy", `${held.holder} works on execution ${JSON.stringify(id)}`);
       }
       await wait(Math.max(Math.min(held.untilMs - now, pollMs), 1), this.#stop.signal);
@@ -633,6 +640,10 @@ export class Executions {
       // How a host reports is no reason to lose what was done.
     }
   }
+}
+
+function ensureName(text: string): void {
+  if (text === "" || /[\0\p{Surrogate}]/u.test(text)) throw new TypeError(`${JSON.stringify(text)} is no name`);
 }
 
 /** What attempts leave, as rows. */
