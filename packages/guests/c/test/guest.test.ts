@@ -3,12 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { controlWord, type TracedError, ValueKind } from "@spanduct/protocol";
+import { TracingEventReceiver } from "@spanduct/receiver";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeWithBoth } from "../../../../test/oracle/decode-with-both.ts";
 import { compileAssemblyScript } from "../../../../test/support/assemblyscript.ts";
 import { compileC, missingClang } from "../../../../test/support/clang.ts";
 import type { SinkCall } from "../../../../test/support/sink-calls.ts";
+import { TraceRecorder } from "../../../../test/support/trace-recorder.ts";
 import {
   call,
   compile,
@@ -393,6 +395,14 @@ describe.skipIf(missing !== undefined)(suite, () => {
     });
     const methods = "batch newCallSite newSpan spanEntered newCallSite newEvent valuesRecorded spanExited spanDropped";
     expect(calls.map(([method]) => method).join(" ")).toBe(methods);
+
+    // By hand, with a receiver.
+    const [, byHand] = /```ts\n(.*?)```/s.exec(readme) as RegExpExecArray;
+    const AsyncFunction = (async () => undefined).constructor as FunctionConstructor;
+    const trace = new TraceRecorder();
+    const receiver = new TracingEventReceiver({}, {}, [], { relay: trace });
+    await new AsyncFunction("module", "receiver", "pointer", "count", byHand as string)(sums, receiver, 1024, 3);
+    expect(trace.spans).toMatchObject([{ name: "sum", state: "closed", values: { count: { int: 3 } } }]);
   });
 
   it("imports: the narrow function, and the clock and the trace context where they are used", async () => {
