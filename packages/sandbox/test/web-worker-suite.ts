@@ -78,6 +78,14 @@ describe("traceWorker", () => {
     worker.terminate();
   });
 
+  it("says once what nobody caught, also when the guest captures errors itself", async () => {
+    const { outcome, trace } = start(
+      guest(`spanduct.captureErrors(spanduct.tracing, self); setTimeout(() => { throw new Error("late"); });`),
+    );
+    expect((await outcome).kind).toBe("rolled_back");
+    expect(trace.lines()).toEqual([expect.stringMatching(/^· exception error=/)]);
+  });
+
   it("rolls back a worker that throws no error at all", async () => {
     const { worker, outcome } = start(guest("setTimeout(() => { throw 5; });"));
     expect(await outcome).toMatchObject({ kind: "rolled_back", error: { message: "5" } });

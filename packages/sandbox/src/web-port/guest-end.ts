@@ -19,7 +19,7 @@ export class GuestEnd {
     this.#line = line;
     // The last batch goes through also to a host that is behind with reading.
     const output = batches((batch) => (this.#hasEnded ? line.sendAnyway(batch) : line.send(batch)));
-    this.tracing = new TracingEventSender(output, { clock: performanceClock(performance), ...options });
+    this.tracing = new TracingEventSender(output, { clock: performanceClock(performance), isWatched: true, ...options });
     if (capture === true) captureConsole(this.tracing, console);
     addEventListener("error", (event) => this.#onThrown(event, event.error ?? event.message));
     addEventListener("unhandledrejection", (event) => this.#onThrown(event, event.reason));

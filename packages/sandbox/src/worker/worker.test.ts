@@ -70,6 +70,14 @@ describe("traceWorker", { timeout: 60_000 }, () => {
     expect(errorOf(trace.events.at(-1))).toMatchObject({ type: "RangeError", message: "late", source: { message: "deep" } });
   });
 
+  it("says once what nobody caught, also when the guest captures errors itself", async () => {
+    const { outcome, trace } = start(
+      `spanduct.captureErrors(spanduct.tracing, process); setTimeout(() => { throw new Error("late"); });`,
+    );
+    expect((await outcome).kind).toBe("rolled_back");
+    expect(trace.lines()).toEqual([expect.stringMatching(/^· exception error=/)]);
+  });
+
   it("rolls back a worker that throws no error at all", async () => {
     const { outcome, trace } = start("setTimeout(() => { throw 5; });");
     expect(await outcome).toEqual({ kind: "rolled_back", error: 5 });
