@@ -228,6 +228,9 @@ template <typename... Values> void spanduct_emit(spanduct_site *site, Values... 
 #endif
 #else
 #define SPANDUCT_EXPORT_(name)
+#ifndef SPANDUCT_SEND
+#error "define SPANDUCT_SEND, the function that takes a batch"
+#endif
 #endif
 
 #ifdef __clang__

@@ -110,11 +110,14 @@ function testExtism(name: string, runInWorker: boolean): void {
 
     it("run: a plug-in that hangs is rolled back when the host gives up and closes it", () =>
       withPlugin(async (plugin, guest) => {
-        const seen = Promise.withResolvers<void>();
-        const trace = new TraceRecorder(() => seen.resolve());
+        let sent = (): void => undefined;
+        const seen = new Promise<void>((resolve) => {
+          sent = resolve;
+        });
+        const trace = new TraceRecorder(() => sent());
         const outcome = await guest.run(receiverOf(trace), plugin, async () => {
           const call = plugin.call("hang");
-          await Promise.race([call, seen.promise]);
+          await Promise.race([call, seen]);
           await plugin.close();
           throw new Error("took too long");
         });
