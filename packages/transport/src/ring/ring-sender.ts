@@ -52,6 +52,9 @@ export function ringSender(ring: Uint8Array, options: RingSenderOptions = {}): R
   };
 }
 
+const TOO_LARGE = "the batch is larger than the ring";
+const FULL = "the ring is full, and the host does not read";
+
 /** Bytes of most events: views, and calls that copy, would cost more than these. */
 const SHORT = 96;
 
@@ -67,8 +70,8 @@ class RingWriter {
   #announced = 0;
   /** Where the host was when it was waited for in vain. */
   #stuckAt: number | undefined;
-  /** Thrown for every batch that is refused for want of room: making an error costs more than tracing an event. */
-  #full: TunnelError | undefined;
+  /** Thrown again and again: making an error costs more than tracing an event. */
+  readonly #errors = new Map<string, TunnelError>();
 
   constructor(ring: Uint8Array, waitMs: number) {
     const { words, data } = viewRing(ring);
@@ -84,15 +87,10 @@ class RingWriter {
     const words = this.#words;
     if (Atomics.load(words, Word.closed) !== 0) throw new TunnelError("transport_closed", "the host has closed the ring");
     const { length } = batch;
-    if (length > this.#data.length - 4) {
-      throw this.#refused(new TunnelError("transport_failed", `${length} bytes do not fit into a ring of ${this.#data.length}`));
-    }
+    if (length > this.#data.length - 4) throw this.#refused(TOO_LARGE);
     const start = this.#end;
     const end = (start + recordSize(length)) | 0;
-    if (!this.#fits(end) && !this.#waitFor(end)) {
-      this.#full ??= new TunnelError("transport_failed", "the ring is full, and the host does not read");
-      throw this.#refused(this.#full);
-    }
+    if (!this.#fits(end) && !this.#waitFor(end)) throw this.#refused(FULL);
     this.#write(start + 4, batch, 0, length);
     words[this.#wordAt(start)] = length;
     Atomics.store(words, Word.written, end);
@@ -185,8 +183,10 @@ class RingWriter {
     }
   }
 
-  #refused(error: TunnelError): TunnelError {
+  #refused(reason: string): TunnelError {
     Atomics.add(this.#words, Word.refused, 1);
+    const error = this.#errors.get(reason) ?? new TunnelError("transport_failed", reason);
+    this.#errors.set(reason, error);
     return error;
   }
 }
