@@ -11,3 +11,9 @@ await remoteSuite("Bun", runtimeProcess(bun, ["run"], missingRuntime("bun", "bun
   guests: { "guest.js": GUEST },
   platform: "node",
 });
+for (const suite of ["web-stream-suite.ts", "socket-suite.ts"]) {
+  await remoteSuite("Bun", runtimeProcess(bun, ["run"], missingRuntime("bun", "bun")), {
+    suite: resolve(import.meta.dirname, "../../packages/transport/test", suite),
+    platform: "node",
+  });
+}

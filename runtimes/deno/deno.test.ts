@@ -17,3 +17,9 @@ await remoteSuite("Deno", deno, {
   guests: { "guest.js": resolve(SUITES, "web-worker-guest.ts") },
   platform: "node",
 });
+for (const suite of ["web-stream-suite.ts", "socket-suite.ts"]) {
+  await remoteSuite("Deno", deno, {
+    suite: resolve(import.meta.dirname, "../../packages/transport/test", suite),
+    platform: "node",
+  });
+}

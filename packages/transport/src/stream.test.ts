@@ -1,72 +1,27 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createConnection, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { resolve } from "node:path";
 import { controlWord } from "@spanduct/protocol";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
-import { type TransportPair, type TransportSetup, transportContract } from "../../../test/contract/transport.ts";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { transportContract } from "../../../test/contract/transport.ts";
+import { socketPath, sockets } from "../test/sockets.ts";
+import { type StreamEnds, streamPair, webStreams } from "../test/stream-pair.ts";
 import { encodeFrame, FrameKind, FrameReader, PREFACE, readUint32, writeUint32 } from "./frame.ts";
 import { Pump } from "./pump.ts";
 import { fromHost } from "./remote.ts";
-import {
-  type ByteStream,
-  type RemoteReceiver,
-  type RemoteSender,
-  type StreamReceiverOptions,
-  streamReceiver,
-  streamSender,
-} from "./stream.ts";
+import { type RemoteReceiver, type RemoteSender, type StreamReceiverOptions, streamReceiver, streamSender } from "./stream.ts";
 
 const WORD = controlWord(5, false);
-const folder = mkdtempSync(join(tmpdir(), "spanduct-"));
-afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Lets the event loop turn until `condition` holds. */
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise(setImmediate);
 }
 
-/** Both ends of a stream. */
-interface Ends {
-  readonly guest: ByteStream;
-  readonly host: ByteStream;
-  close(): void;
-}
-
-function webStreams(): Ends {
-  const [up, down] = [new TransformStream<Uint8Array>(), new TransformStream<Uint8Array>()];
-  return {
-    guest: { readable: down.readable, writable: up.writable },
-    host: { readable: up.readable, writable: down.writable },
-    close: () => undefined,
-  };
-}
-
-async function sockets(path?: string): Promise<Ends & { readonly guest: Socket; readonly host: Socket }> {
-  const server = createServer();
-  await once(server.listen(path ?? { port: 0, host: "127.0.0.1" }), "listening");
-  const accepted = once(server, "connection");
-  const address = server.address() as string | { port: number };
-  const guest = typeof address === "string" ? createConnection(address) : createConnection(address.port, "127.0.0.1");
-  const [[host]] = (await Promise.all([accepted, once(guest, "connect")])) as unknown as [[Socket]];
-  server.close();
-  return {
-    guest,
-    host,
-    close() {
-      guest.destroy();
-      host.destroy();
-    },
-  };
-}
-
-let socketNumber = 0;
-const unixSockets = (): ReturnType<typeof sockets> => sockets(join(folder, `${++socketNumber}.sock`));
-
 /** The bytes go through the standard input and output of a real process, one each way. */
-function processes(): Ends {
+function processes(): StreamEnds {
   const start = (): ChildProcess => spawn("cat", { stdio: ["pipe", "pipe", "inherit"] });
   const [up, down] = [start(), start()] as [ReturnType<typeof spawn>, ReturnType<typeof spawn>];
   return {
@@ -79,39 +34,15 @@ function processes(): Ends {
   };
 }
 
-const KINDS: readonly (readonly [name: string, open: () => Ends | Promise<Ends>])[] = [
+const KINDS: readonly (readonly [name: string, open: () => StreamEnds | Promise<StreamEnds>])[] = [
   ["stream, web streams", webStreams],
-  ["stream, unix socket", unixSockets],
-  ["stream, TCP socket", () => sockets()],
+  ["stream, unix socket", () => sockets(socketPath())],
+  ["stream, TCP socket", () => sockets(0)],
   ["stream, standard input and output of processes", processes],
 ];
 
 for (const [name, open] of KINDS) {
-  transportContract(name, async ({ onBatch, maxInFlightBytes }: TransportSetup): Promise<TransportPair> => {
-    const ends = await open();
-    const guest = streamSender(ends.guest, { maxInFlightBytes });
-    const host = streamReceiver(ends.host, onBatch);
-    let sent = 0;
-    await guest.hello;
-    return {
-      guest: {
-        send(batch) {
-          const word = guest.send(batch);
-          sent++;
-          return word;
-        },
-      },
-      settle: () => until(() => host.stats.batches === sent && guest.inFlightBytes === 0),
-      async closeHost() {
-        host.close();
-        await guest.closed;
-      },
-      async [Symbol.asyncDispose]() {
-        host.close();
-        ends.close();
-      },
-    };
-  });
+  transportContract(name, async (setup) => streamPair(await open(), setup));
 }
 
 /** A connection whose guest's end is in the hands of the test. */
@@ -119,7 +50,7 @@ async function rawGuest(
   onBatch: (bytes: Uint8Array) => number = () => WORD,
   options: StreamReceiverOptions = {},
 ): Promise<{ readonly guest: Socket; readonly hostSocket: Socket; readonly host: RemoteReceiver }> {
-  const { guest, host: hostSocket, close } = await unixSockets();
+  const { guest, host: hostSocket, close } = await sockets(socketPath());
   onTestFinished(close);
   guest.on("error", () => undefined);
   return { guest, hostSocket, host: streamReceiver(hostSocket, onBatch, options) };
@@ -352,7 +283,7 @@ describe("streamSender", () => {
     ["a hello without a control word", Buffer.concat([PREFACE, encodeFrame(FrameKind.hello, new Uint8Array(4))])],
     ["a batch", Buffer.concat([PREFACE, batch(1)])],
   ])("is closed by %s, and says why", async (_, bytes) => {
-    const { guest: socket, host, close } = await unixSockets();
+    const { guest: socket, host, close } = await sockets(socketPath());
     onTestFinished(close);
     const guest = streamSender(socket);
     guest.send(Uint8Array.of(1));
@@ -362,7 +293,7 @@ describe("streamSender", () => {
   });
 
   it("keeps no more than its bound for a host that does not read", async () => {
-    const { guest: socket, close } = await unixSockets();
+    const { guest: socket, close } = await sockets(socketPath());
     onTestFinished(close);
     const guest = streamSender(socket, { maxInFlightBytes: 1 << 20 });
     let accepted = 0;
@@ -383,7 +314,7 @@ describe("streamSender", () => {
   });
 
   it("does no harm when a host answers more than was sent", async () => {
-    const { guest: socket, host, close } = await unixSockets();
+    const { guest: socket, host, close } = await sockets(socketPath());
     onTestFinished(close);
     const guest = streamSender(socket);
     const [hello, answer] = [new Uint8Array(4), new Uint8Array(8)];

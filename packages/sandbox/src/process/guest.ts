@@ -13,8 +13,8 @@ const KEY = Symbol.for("@spanduct/sandbox/process");
 
 /**
  * The sender of this process; the same one at every call, with the options of the first. Its clock is `performance`, and it delivers
- * what is batched when the process exits, also by `process.exit`. In a process that no `traceProcess` has started, and in its
- * workers, a sender that is off.
+ * what is batched when the process exits, also by `process.exit`. In a process that no `traceProcess` has started, in the workers
+ * of one, and with a warning in Bun and Deno, a sender that is off.
  *
  * Where the tunnel goes through standard input and output, what is written to `process.stdout` goes to standard error from the first
  * call on.
@@ -29,7 +29,8 @@ function open(options: ConnectOptions): TracingEventSender {
   const channel = process.env[CHANNEL];
   // Processes that this one starts are not the guest.
   delete process.env[CHANNEL];
-  const remote = channel === undefined || !isMainThread ? undefined : openChannel(channel);
+  const isGuest = channel !== undefined && isMainThread && canReadWithoutWaiting();
+  const remote = isGuest ? openChannel(channel) : undefined;
   if (remote === undefined) return new TracingEventSender(() => undefined, { maxLevel: "off" });
   const { tracing, flushLast } = openSender(remote, { ...options, isWatched: true });
   for (const end = performance.now() + HELLO_MS; remote.greeting === undefined && performance.now() < end; pause()) {
@@ -55,6 +56,16 @@ const HELLO_MS = 1000;
 const LAST_WORDS_MS = 2000;
 /** How often it is tried to write what had no room. */
 const RETRY_MS = 5;
+
+/** Bun and Deno cannot, and would wait for ever. */
+function canReadWithoutWaiting(): boolean {
+  const other = ["Bun", "Deno"].find((name) => name in globalThis);
+  if (other === undefined) return true;
+  process.emitWarning(
+    `spanduct: nothing is traced, because ${other} cannot read a descriptor without waiting; connect by a socket`,
+  );
+  return false;
+}
 
 function openChannel(channel: string): DescriptorSender | undefined {
   const [input = Number.NaN, output = Number.NaN] = channel.split(",").map(Number);

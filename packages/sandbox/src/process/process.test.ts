@@ -4,6 +4,7 @@ import { TracingEventReceiver } from "@spanduct/receiver";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { sandboxContract } from "../../../../test/contract/sandbox.ts";
 import { programSource } from "../../../../test/contract/sandbox-programs.ts";
+import { OTHER_RUNTIMES } from "../../../../test/support/other-runtimes.ts";
 import { errorOf, type RecordedSpan, TraceRecorder } from "../../../../test/support/trace-recorder.ts";
 import { connect } from "./guest.ts";
 import { type TracedProcess, type TraceProcessOptions, traceProcess } from "./host.ts";
@@ -224,4 +225,21 @@ describe("connect", { timeout: 60_000 }, () => {
     expect(trace.lines()).toEqual([]);
     expect(connect().maxLevel).toBe(0);
   });
+
+  for (const { name, command, args, missing } of OTHER_RUNTIMES) {
+    const title = `gives a sender that is off, and says so, in a process of ${name}, which cannot read without waiting`;
+    if (missing !== undefined) {
+      it.skip(`${title} (${missing})`);
+      continue;
+    }
+    it(title, async () => {
+      const code = `import { connect } from ${GUEST}; connect().event({ name: "lost" }).emit();`;
+      const { child, outcome, receiver } = start([...args, code], { stdio: ["ignore", "ignore", "pipe"] }, command);
+      let text = "";
+      child.stderr?.on("data", (chunk) => (text += chunk));
+      expect((await outcome).kind).toBe("committed");
+      expect(text).toContain(`spanduct: nothing is traced, because ${name} cannot`);
+      expect(receiver.stats.batches).toBe(0);
+    });
+  }
 });

@@ -10,6 +10,7 @@ import type { ByteStream } from "@spanduct/transport/stream";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { sandboxContract } from "../../../../test/contract/sandbox.ts";
 import { type ProgramName, programSource } from "../../../../test/contract/sandbox-programs.ts";
+import { OTHER_RUNTIMES } from "../../../../test/support/other-runtimes.ts";
 import { errorOf, type RecordedSpan, TraceRecorder } from "../../../../test/support/trace-recorder.ts";
 import type { TracedRemote, TraceRemoteOptions } from "../remote.ts";
 import { connect } from "./guest.ts";
@@ -184,3 +185,35 @@ describe("connect", () => {
     await expect(connect(socket)).rejects.toMatchObject({ code: "transport_closed", cause: { code: "malformed" } });
   });
 });
+
+for (const { name, command, args, missing } of OTHER_RUNTIMES) {
+  const title = `connect: a guest in ${name} is traced through a socket`;
+  if (missing !== undefined) {
+    it.skip(`${title} (${missing})`);
+    continue;
+  }
+  it(title, { timeout: 60_000 }, async () => {
+    const server = await listen(join(folder, `${++servers}.sock`));
+    const connection = once(server, "connection") as Promise<[Socket]>;
+    const code = `
+      import { connect as dial } from "node:net";
+      import { connect } from ${GUEST};
+      const { tracing, close } = await connect(dial(${JSON.stringify(server.address())}));
+      const item = tracing.span({ name: "item", fields: ["i"] });
+      tracing.span({ name: "all" }).run(undefined, () => { for (let i = 0; i < 5000; i++) item.enter({ i }).close(); });
+      const unanswered = await close();
+      process.exit(unanswered);
+    `;
+    const child = spawn(command, [...args, code], { stdio: "ignore" });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    const exit = once(child, "exit");
+    const [socket] = await connection;
+    server.close();
+    const trace = new TraceRecorder();
+    const receiver = new TracingEventReceiver<RecordedSpan>({}, {}, [], { relay: trace });
+    expect((await traceStream(socket, receiver).outcome).kind).toBe("committed");
+    expect(trace.spans).toHaveLength(5001);
+    expect(trace.spans.every(({ state }) => state === "closed")).toBe(true);
+    expect((await exit)[0]).toBe(0);
+  });
+}
