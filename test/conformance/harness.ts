@@ -239,7 +239,9 @@ function decode(codec: Codec, bytes: Uint8Array, sink: EventSink): void {
 /** What the crate persists of a span; ours says more. */
 function asInCrate(spans: PersistedSpans): PersistedSpans {
   return Object.fromEntries(
-    Object.entries(spans).map(([id, { entered: _entered, relay: _relay, ...span }]): [string, PersistedSpan] => [id, span]),
+    Object.entries(spans).map(
+      ([id, { entered: _e, sequence: _s, dropped_events: _d, relay: _r, ...span }]): [string, PersistedSpan] => [id, span],
+    ),
   );
 }
 

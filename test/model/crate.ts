@@ -109,6 +109,9 @@ export class Model {
       if (position !== undefined) entered.push([position, id]);
     }
     if (this.#sites.size + this.#spans.size === 0) this.#sequence = { next: 0, dropped: 0 };
+    for (const { sequence, dropped_events: dropped = 0 } of Object.values(spans)) {
+      if (sequence !== undefined) this.#sequence = { next: sequence, dropped };
+    }
     this.#stack = entered.sort(([a], [b]) => a - b).map(([, id]) => id);
     for (const [id, span] of local) {
       if (!this.#knows(id)) this.#order.push(id);
@@ -193,6 +196,7 @@ export class Model {
         ref_count: span.refs,
         values: valueMap(span.values),
         ...(position > 0 && { entered: position }),
+        ...(Object.keys(spans).length === 0 && this.#sequenceState()),
         ...(mine !== undefined && this.#restores && { relay: { span: mine } }),
       };
     }
@@ -231,6 +235,13 @@ export class Model {
     this.droppedEvents += events;
     this.announce = true;
     return undefined;
+  }
+
+  /** What the first span says. */
+  #sequenceState(): { readonly sequence?: number; readonly dropped_events?: number } {
+    const { next, dropped } = this.#sequence ?? { next: 0, dropped: 0 };
+    if (next === 0 || !Number.isSafeInteger(next)) return {};
+    return { sequence: next, ...(dropped > 0 && { dropped_events: dropped }) };
   }
 
   #siteOf(event: TracingEvent): Id | undefined {

@@ -10,7 +10,10 @@ import { canonicalInteger, type TracedValues } from "./values.ts";
  */
 export type PersistedMetadata = { readonly [id: string]: CallSiteData };
 
-/** One live span of an execution. The crate's JSON form; `entered` and `relay` are ours and a genuine crate ignores them. */
+/**
+ * One live span of an execution. The crate's JSON form; `entered`, `sequence`, `dropped_events` and `relay` are ours and a genuine
+ * crate ignores them.
+ */
 export interface PersistedSpan {
   readonly metadata_id: Id;
   readonly parent_id?: Id;
@@ -19,6 +22,10 @@ export interface PersistedSpan {
   readonly values: TracedValueMap;
   /** Position in the guest's stack of entered spans, from 1; absent when it is not entered. */
   readonly entered?: number;
+  /** Number of the batch that the guest sends next, from 1; in one span of an execution, and only where batches came. */
+  readonly sequence?: number;
+  /** How many events the guest said it dropped, from 1; where `sequence` is, and absent for none. */
+  readonly dropped_events?: number;
   /** What the relay needs to go on with the same span: plain JSON, no bigints. */
   readonly relay?: unknown;
 }
@@ -33,6 +40,8 @@ export interface OpenSpan {
   readonly refCount: number;
   readonly values: TracedValues;
   readonly entered: number | undefined;
+  readonly sequence: number | undefined;
+  readonly droppedEvents: number | undefined;
   readonly relay: unknown;
 }
 
@@ -60,6 +69,8 @@ export function readSpans(spans: PersistedSpans): [id: Id, span: OpenSpan][] {
     refCount: reader.count(entry, "ref_count"),
     values: reader.values(entry),
     entered: reader.optionalCount(entry, "entered"),
+    sequence: reader.optionalCount(entry, "sequence"),
+    droppedEvents: reader.optionalCount(entry, "dropped_events"),
     relay: own(entry, "relay"),
   }));
 }

@@ -35,7 +35,7 @@ import { type CallSite, MetadataArena } from "./arena.ts";
 import { bytesAt, declaredValues, NamedValues } from "./named-values.ts";
 import type { Loss, Relay } from "./relay.ts";
 import { SequenceTracker } from "./sequence.ts";
-import { readSpan, writeSpans } from "./snapshot.ts";
+import { readSequence, readSpan, writeSpans } from "./snapshot.ts";
 import { SpanStack, SpanState } from "./span-state.ts";
 import { SpanTable } from "./span-table.ts";
 
@@ -154,7 +154,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     for (const [id, data] of callSites) this.newCallSite(id, data, undefined);
     this.#events = 0;
     this.#restore(opened, localSpans);
-    this.#sequence = new SequenceTracker(callSites.length === 0 && opened.length === 0);
+    this.#sequence = new SequenceTracker(readSequence(opened), callSites.length === 0 && opened.length === 0);
   }
 
   /** What happened so far. */
@@ -278,7 +278,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     this.#errorBudget = MAX_ERRORS_PER_BATCH;
     this.#attempt(() => this.#relay.suspend?.());
     this.#exitEntered();
-    const spans = writeSpans(this.#spans.values(), this.#stack, (span) => this.#attempt(() => this.#relay.saveSpan?.(span)));
+    const save = (span: Span): unknown => this.#attempt(() => this.#relay.saveSpan?.(span));
+    const spans = writeSpans(this.#spans.values(), this.#stack, this.#sequence.state, save);
     const localSpans: [Id, Span][] = [];
     for (const { id, local } of this.#spans.values()) if (local !== undefined) localSpans.push([id, local]);
     this.#attempt(() => this.#relay.commit?.());

@@ -1,4 +1,11 @@
-import { controlAnnounce, controlLevel, isControlWord, type TracingEvent, type TunnelError } from "@spanduct/protocol";
+import {
+  controlAnnounce,
+  controlLevel,
+  isControlWord,
+  type PersistedSpan,
+  type TracingEvent,
+  type TunnelError,
+} from "@spanduct/protocol";
 import { json } from "@spanduct/protocol/json";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { describe, expect, it } from "vitest";
@@ -76,6 +83,31 @@ describe("TracingEventReceiver reports a loss, counts it, and asks once for call
     expect(host.losses).toEqual(["loss of 0 batches, 5 events", "loss of 0 batches, 2 events"]);
   });
 
+  it("between two receivers of an execution, as long as a span is open", () => {
+    const first = new Host();
+    first.batch(0, [callSite(1), newSpan(1)], 4);
+    const second = new Host(first);
+    // A receiver to which nothing came knows what the one before it knew.
+    const third = new Host(second);
+    expect(third.batch(3, [], 9)).toBe(true);
+    expect(third.losses).toEqual(["loss of 2 batches, 5 events"]);
+    expect(third.receiver.stats).toMatchObject({ lostBatches: 2, droppedEvents: 5 });
+    expect(third.receiver.persist().spans).toMatchObject({ 1: { sequence: 4, dropped_events: 9 } });
+  });
+
+  it("when the guest goes on after a rollback: what the attempt took is lost", () => {
+    const first = new Host();
+    first.batch(0, [callSite(1), newSpan(1)]);
+    const metadata = first.receiver.persistMetadata();
+    const { spans } = first.receiver.persist();
+    const [failed, next] = [1, 2].map(() => new TracingEventReceiver<number>(metadata, spans, [], { relay: new RelayLog() }));
+    failed?.receiveBatch(batchOf(protobuf, [callSite(2)], { sequence: 1 }));
+    failed?.[Symbol.dispose]();
+    const word = next?.receiveBatch(batchOf(protobuf, [], { sequence: 2 })) as number;
+    expect(controlAnnounce(word)).toBe(true);
+    expect(next?.stats.lostBatches).toBe(1);
+  });
+
   it("when a header cannot be read: the next batch shows the gap", () => {
     const host = new Host();
     host.batch(0);
@@ -98,9 +130,9 @@ describe("TracingEventReceiver sees no loss", () => {
     expect(host.losses).toEqual([]);
   });
 
-  it("in what was lost before it was restored, but in what is lost after", () => {
+  it("in what was lost before it was restored without an open span, but in what is lost after", () => {
     const first = new Host();
-    first.batch(0, [callSite(1), newSpan(1)], 4);
+    first.batch(0, [callSite(1)], 4);
     const restored = new Host(first);
     expect(restored.batch(7, [], 9)).toBe(false);
     expect(restored.losses).toEqual([]);
@@ -116,6 +148,17 @@ describe("TracingEventReceiver sees no loss", () => {
     host.batch(3, [], 2);
     expect(host.losses).toEqual(["loss of 0 batches, 5 events", "loss of 1 batches, 0 events"]);
     expect(host.receiver.stats.droppedEvents).toBe(5);
+  });
+
+  it("where state of a genuine crate says nothing of batches", () => {
+    const first = new Host();
+    first.batch(0, [callSite(1), newSpan(1)], 4);
+    const metadata = first.receiver.persistMetadata();
+    const { sequence, dropped_events: dropped, ...span } = first.receiver.persist().spans["1"] as PersistedSpan;
+    expect([sequence, dropped]).toEqual([1, 4]);
+    const receiver = new TracingEventReceiver<number>(metadata, { 1: span }, [], { relay: new RelayLog() });
+    expect(controlAnnounce(receiver.receiveBatch(batchOf(protobuf, [], { sequence: 7, droppedEvents: 9 })))).toBe(false);
+    expect(receiver.stats).toMatchObject({ lostBatches: 0, droppedEvents: 0 });
   });
 
   it("in lines of a genuine crate, which have no header", () => {

@@ -1,18 +1,33 @@
 import { type BatchHeader, ReceiveError } from "@spanduct/protocol";
 import type { Loss } from "./relay.ts";
 
+/** What the next receiver of an execution has to know of its guest. */
+export interface SequenceState {
+  /** Number of the next batch, from 1. */
+  readonly next: number;
+  /** Events that the guest dropped so far. */
+  readonly dropped: number;
+}
+
 /** Follows the sequence numbers and drop counts of one guest. */
 export class SequenceTracker {
-  /** What the next batch should be; `undefined` before the first one. */
+  /** What the next batch should be; `undefined` where nobody knows. */
   #next: number | undefined;
   #dropped: number | undefined;
 
-  /** @param fresh whether this is the first receiver of the execution, so that it should see the guest's first batch */
-  constructor(fresh: boolean) {
-    if (fresh) {
-      this.#next = 0;
-      this.#dropped = 0;
-    }
+  /**
+   * @param before what an earlier receiver of the execution knew
+   * @param fresh whether this is the first receiver of the execution, so that it should see the guest's first batch
+   */
+  constructor(before: SequenceState | undefined, fresh: boolean) {
+    this.#next = before?.next ?? (fresh ? 0 : undefined);
+    this.#dropped = before?.dropped ?? (fresh ? 0 : undefined);
+  }
+
+  /** `undefined` as long as no batch came, and where numbers come to their end. */
+  get state(): SequenceState | undefined {
+    if (!this.#next || !Number.isSafeInteger(this.#next)) return undefined;
+    return { next: this.#next, dropped: this.#dropped ?? 0 };
   }
 
   /**

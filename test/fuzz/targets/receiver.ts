@@ -205,7 +205,8 @@ class Pair {
   #open(state: ModelState): void {
     this.#bytes = 0;
     this.#isExhausted = false;
-    // A receiver that is given nothing expects the guest's first batch.
+    // A guest that is rolled back is where it was, and a receiver that is given nothing expects its first batch.
+    for (const { sequence } of Object.values(state.spans)) this.#sequence = sequence ?? this.#sequence;
     if (Object.keys({ ...state.metadata, ...state.spans }).length === 0) this.#sequence = 0;
     this.#receiver = new TracingEventReceiver<number>(state.metadata, state.spans, state.local, {
       relay: this.#log,

@@ -18,7 +18,16 @@ import { CALL_SITE_KEYS, CALL_SITE_REQUIRED, CallSiteDraft, readValues } from ".
 import { JsonScanner } from "./scanner.ts";
 import { JsonWriter } from "./writer.ts";
 
-const SPAN_KEYS = keySet(Key.metadata_id, Key.parent_id, Key.ref_count, Key.values, Key.entered, Key.relay);
+const SPAN_KEYS = keySet(
+  Key.metadata_id,
+  Key.parent_id,
+  Key.ref_count,
+  Key.values,
+  Key.entered,
+  Key.sequence,
+  Key.dropped_events,
+  Key.relay,
+);
 const SPAN_REQUIRED = keySet(Key.metadata_id, Key.ref_count, Key.values);
 
 /**
@@ -81,7 +90,8 @@ function writeEntries<T>(writer: JsonWriter, entries: [id: Id, entry: T][], writ
   writer.raw("}");
 }
 
-function writeSpan(writer: JsonWriter, { metadataId, parentId, refCount, values, entered, relay }: OpenSpan): void {
+function writeSpan(writer: JsonWriter, span: OpenSpan): void {
+  const { metadataId, parentId, refCount, values, entered, sequence, droppedEvents, relay } = span;
   writer.raw('"metadata_id":');
   writer.integer(metadataId);
   if (parentId !== undefined) {
@@ -95,6 +105,14 @@ function writeSpan(writer: JsonWriter, { metadataId, parentId, refCount, values,
   if (entered !== undefined) {
     writer.raw(',"entered":');
     writer.integer(entered);
+  }
+  if (sequence !== undefined) {
+    writer.raw(',"sequence":');
+    writer.integer(sequence);
+  }
+  if (droppedEvents !== undefined) {
+    writer.raw(',"dropped_events":');
+    writer.integer(droppedEvents);
   }
   if (relay !== undefined) {
     writer.raw(',"relay":');
@@ -116,6 +134,8 @@ function readSpan(scanner: JsonScanner, bytes: Uint8Array): PersistedSpan {
   let parentId: Id | undefined;
   let refCount = 0;
   let entered: number | undefined;
+  let sequence: number | undefined;
+  let droppedEvents: number | undefined;
   let relay: unknown;
   let seen = 0;
   scanner.open("the span");
@@ -131,15 +151,19 @@ function readSpan(scanner: JsonScanner, bytes: Uint8Array): PersistedSpan {
         parentId = scanner.tryNull() ? undefined : scanner.u64();
         break;
       case Key.ref_count:
-        refCount = scanner.safe();
-        if (refCount < 1) scanner.fail("ref_count is below 1");
+        refCount = readCount(scanner, "ref_count");
         break;
       case Key.values:
         readValues(scanner, UNLIMITED, values);
         break;
       case Key.entered:
-        entered = scanner.tryNull() ? undefined : scanner.safe();
-        if (entered === 0) scanner.fail("entered is below 1");
+        entered = scanner.tryNull() ? undefined : readCount(scanner, "entered");
+        break;
+      case Key.sequence:
+        sequence = scanner.tryNull() ? undefined : readCount(scanner, "sequence");
+        break;
+      case Key.dropped_events:
+        droppedEvents = scanner.tryNull() ? undefined : readCount(scanner, "dropped_events");
         break;
       case Key.relay: {
         const start = scanner.offset;
@@ -155,8 +179,16 @@ function readSpan(scanner: JsonScanner, bytes: Uint8Array): PersistedSpan {
     ref_count: refCount,
     values: toValueMap(values),
     ...(entered !== undefined && { entered }),
+    ...(sequence !== undefined && { sequence }),
+    ...(droppedEvents !== undefined && { dropped_events: droppedEvents }),
     ...(relay !== undefined && { relay }),
   };
+}
+
+function readCount(scanner: JsonScanner, what: string): number {
+  const count = scanner.safe();
+  if (count < 1) scanner.fail(`${what} is below 1`);
+  return count;
 }
 
 /** An object whose keys are ids. */
