@@ -204,7 +204,7 @@ function written(
 ): {
   readonly memory: { readonly buffer: ArrayBufferLike; grow(pages: number): number };
   readonly guest: WasmGuest;
-  readonly instance: { readonly exports: { spanduct_ring?: unknown } };
+  readonly instance: { readonly exports: object };
   readonly sender: TracingEventSender;
 } {
   new Uint8Array(memory.buffer).set(createRing(4096), 1024);
