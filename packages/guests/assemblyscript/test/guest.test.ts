@@ -505,7 +505,7 @@ it("imports: the narrow function, and the clock and the trace context where they
   expect(importsOf(guestModule)).toEqual(["spanduct.now", "spanduct.send", "spanduct.trace_context"]);
 });
 
-it("README: its guest compiles as an installed package and its trace arrives", async () => {
+it("README: its guest compiles as an installed package and its trace arrives", { timeout: 60_000 }, async () => {
   const readme = readFileSync(join(FOLDER, "README.md"), "utf8");
   const guest = /```ts\n\/\/ assembly\/guest\.ts\n(.*?)```/s.exec(readme)?.[1] as string;
   const project = join(scratch, "project");

@@ -110,7 +110,7 @@ const SHARED: readonly Scenario[] = [
 const missing = missingClang();
 const suite = missing === undefined ? "spanduct.h" : `spanduct.h (${missing})`;
 
-describe.skipIf(missing !== undefined)(suite, () => {
+describe.skipIf(missing !== undefined)(suite, { timeout: 60_000 }, () => {
   let module: object;
   let twin: object;
 
@@ -143,7 +143,7 @@ describe.skipIf(missing !== undefined)(suite, () => {
     ["without optimization", ["-O0"]],
     ["for size", ["-Oz"]],
     ["as C++", ["-O2", "-xc++"]],
-  ])("compiled %s it writes the same bytes", { timeout: 60_000 }, async (_, options) => {
+  ])("compiled %s it writes the same bytes", async (_, options) => {
     const other = await compile(compileC(SOURCE, options));
     for (const scenario of [...SHARED, { run: call("kinds") }]) {
       expect(run(scenario, other).map(hex)).toEqual(run(scenario).map(hex));
