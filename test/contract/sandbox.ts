@@ -95,6 +95,12 @@ export function sandboxContract(name: string, pair: SandboxPair, exceptions: rea
       }
     });
 
+    test("run: a guest of a host that traces nothing itself has no place to tell of", "propagates", async () => {
+      const { trace } = await run("propagates");
+      expect(trace.spans.map(({ name }) => name)).toEqual(["outer", "inner"]);
+      expect(trace.events.filter(({ values }) => "traceparent" in values)).toEqual([]);
+    });
+
     test("run: spans and events arrive under the parents that they name, entered or not, closed or not", "parents", async () => {
       const { outcome, trace, receiver } = await run("parents");
       expect(trace.lines()).toEqual([

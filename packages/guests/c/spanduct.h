@@ -644,7 +644,12 @@ bool spanduct_traceparent(spanduct_span span, char text[56]) {
     for (size_t i = 0; i < 16; i++) text[36 + i] = "0123456789abcdef"[(i < 8 ? left : right) >> (28 - i % 8 * 4) & 15];
   }
   if (known && spanduct_.max_level == 0) text[53] = text[54] = '0';
-  return known;
+  /* All zeros where the host has a trace but no span in it. */
+  for (size_t i = 36; known && i < 52; i++) {
+    if (text[i] != '0') return true;
+  }
+  text[0] = 0;
+  return false;
 }
 #endif
 

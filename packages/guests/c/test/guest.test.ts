@@ -443,6 +443,11 @@ describe.skipIf(missing !== undefined)(suite, { timeout: 60_000 }, () => {
     }
   });
 
+  it("spanduct_traceparent: it is only of spans where the host has a trace but no span in it", () => {
+    const traceContext = `00-${TRACE}-0000000000000000-01\n0f1e2d3c4b5a69788796a5b4c3d2e1f0\n`;
+    expect(headers(start(module, { traceContext }), [0n, 1n])).toEqual(["", `00-${TRACE}-800e4a6ff54fb264-01`]);
+  });
+
   it("spanduct_traceparent: without a key it is the host's, without a context there is none", () => {
     expect(headers(start(module, { traceContext: `${HOST}\n\n` }), [0n, 1n])).toEqual([HOST, HOST]);
     expect(headers(start(module), [0n, 1n])).toEqual(["", ""]);
