@@ -7,6 +7,7 @@ import { bodyOf, kindOf, RecordingHost } from "../../../test/support/recording-h
 import { tickingClock, work } from "../test/traced-work.ts";
 import type { BatchOptions } from "./batches.ts";
 import { type GrowingBoundary, growingBatches } from "./growing-batches.ts";
+import { TunnelTracerProvider } from "./otel/tunnel-tracer-provider.ts";
 import { type SenderOptions, TracingEventSender } from "./sender.ts";
 
 /** Keeps batches until the host takes them, and lets the last one grow. */
@@ -132,6 +133,31 @@ describe("growingBatches", () => {
     expect(expected.every((event) => "time_unix_nano" in bodyOf(event))).toBe(true);
   });
 
+  it("keeps times that are given, however far from each other", () => {
+    const run = (sender: TracingEventSender): void => {
+      const tracer = new TunnelTracerProvider(sender).getTracer("given");
+      for (const time of [1e12, 2e12, 1e12 + 5, 1.7e12]) {
+        const span = tracer.startSpan("s", { startTime: time });
+        span.addEvent("e", undefined, time + 1);
+        span.end(time + 2);
+      }
+    };
+    const expected: TracingEvent[] = [];
+    run(new TracingEventSender((event) => void expected.push(event), { clock: tickingClock(5n) }));
+    fc.assert(
+      fc.property(fc.infiniteStream(fc.boolean()), (coins) => {
+        const { boundary, host, sender } = join({}, { clock: tickingClock(5n) });
+        boundary.meanwhile = () => {
+          if (coins.next().value) boundary.take();
+        };
+        run(sender);
+        boundary.take();
+        expect(host.events).toEqual(expected);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
   it("counts what found no room, and tells the host with the next batch", () => {
     const { boundary, host, sender } = join();
     const site = sender.event({ name: "e" });
@@ -191,7 +217,7 @@ describe("growingBatches", () => {
     boundary.word = controlWord(2, false);
     expect(site.enabled).toBe(false);
     boundary.word = controlWord(3, true);
-    expect(site.enabled).toBe(true);
+    expect([site.enabled, sender.maxLevel]).toEqual([true, 3]);
     site.emit();
     boundary.take();
     expect(boundary.host.events.map(kindOf)).toEqual(["new_call_site", "new_event", "new_call_site", "new_event"]);

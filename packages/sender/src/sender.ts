@@ -39,6 +39,7 @@ export class TracingEventSender {
 
   /** The most verbose level that is sent, 0 (off) to 5 (trace). */
   get maxLevel(): number {
+    this.emitter.wants(5);
     return this.emitter.maxLevel;
   }
 
