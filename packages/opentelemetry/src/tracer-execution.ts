@@ -18,7 +18,7 @@ import { Delivery, type Outgoing } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
 import { OpenRoots } from "./open-roots.ts";
-import { ParentContext } from "./parent-context.ts";
+import { isTracingSuppressed, ParentContext } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import type { Logger } from "./sdk.ts";
 import { lossEvent, SideOutlet } from "./side-outlet.ts";
@@ -86,7 +86,7 @@ export class TracerExecution implements Relay<TracerSpan> {
 
   /** Without the key of span ids, which the tracer makes. */
   get traceContext(): TraceContext | undefined {
-    return this.#host && traceContextOf(this.#host);
+    return this.#host && !isTracingSuppressed(this.#setup.context) ? traceContextOf(this.#host) : undefined;
   }
 
   timeBase(baseUnixNano: bigint, clock: ClockDomain): void {

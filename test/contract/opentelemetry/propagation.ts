@@ -150,11 +150,13 @@ export function propagationContract(line: SdkLine): void {
 
     it("there is none where the host has no span, and where tracing is suppressed", () => {
       const { relay } = new Host(line);
+      const overTracer = tracerRelay({ tracerProvider: line.tracerProvider([]) });
       const suppressed = api.trace
         .setSpanContext(api.ROOT_CONTEXT, PARENT)
         .setValue(Symbol.for("OpenTelemetry SDK Context Key SUPPRESS_TRACING"), true);
       expect(relay.execution({ parent: api.ROOT_CONTEXT }).traceContext).toBeUndefined();
       expect(relay.execution({ parent: suppressed }).traceContext).toBeUndefined();
+      expect(overTracer.execution({ parent: suppressed }).traceContext).toBeUndefined();
       expect(relay.execution({ parent: { ...PARENT, spanId: "0".repeat(16) } }).traceContext).toBeUndefined();
     });
 
