@@ -12,14 +12,10 @@ await remoteSuite("Deno", deno, {
   guests: { "guest.js": resolve(SUITES, "worker-guest.ts") },
   platform: "node",
 });
-await remoteSuite("Deno", deno, {
-  suite: resolve(SUITES, "web-worker-suite.ts"),
-  guests: { "guest.js": resolve(SUITES, "web-worker-guest.ts") },
-  platform: "node",
-});
-for (const suite of ["web-stream-suite.ts", "socket-suite.ts"]) {
+for (const suite of ["web-worker-suite.ts", "web-worker-ring-suite.ts"]) {
   await remoteSuite("Deno", deno, {
-    suite: resolve(import.meta.dirname, "../../packages/transport/test", suite),
+    suite: resolve(SUITES, suite),
+    guests: { "guest.js": resolve(SUITES, "web-worker-guest.ts") },
     platform: "node",
   });
 }

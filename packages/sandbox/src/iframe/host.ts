@@ -1,4 +1,5 @@
 import type { TracingEventReceiver } from "@spanduct/receiver";
+import type { Pump } from "@spanduct/transport";
 import type { Outcome } from "../outcome.ts";
 import { type Greeting, typeOf, type Welcome } from "../web-port/messages.ts";
 import { PortRun } from "../web-port/port-run.ts";
@@ -7,6 +8,8 @@ import { PortRun } from "../web-port/port-run.ts";
 export interface TraceIframeOptions {
   /** Origin of the page in it, as in `https://guest.example`; `null` (the text) of a frame that is sandboxed without one. */
   readonly origin: string;
+  /** Shares the event loop with the other guests of this page. Default: a pump of its own. */
+  readonly pump?: Pump;
 }
 
 /** A frame that is traced. */
@@ -28,9 +31,9 @@ export interface TracedFrame<Span = unknown> {
 export function traceIframe<Span>(
   frame: HTMLIFrameElement | Window,
   receiver: TracingEventReceiver<Span>,
-  { origin }: TraceIframeOptions,
+  { origin, pump }: TraceIframeOptions,
 ): TracedFrame<Span> {
-  const run = new PortRun(receiver);
+  const run = new PortRun(receiver, pump);
   const windowOf = (): Window | null => (isWindow(frame) ? frame : frame.contentWindow);
 
   const onMessage = (event: MessageEvent): void => {

@@ -1,25 +1,30 @@
 import { controlWord, type TraceContext } from "@spanduct/protocol";
-import { batches, captureConsole, performanceClock, propagate, TracingEventSender } from "@spanduct/sender";
+import { captureConsole, performanceClock, propagate, type SenderOutput, TracingEventSender } from "@spanduct/sender";
 import type { ConnectOptions } from "../worker/guest.ts";
-import type { Line } from "./line.ts";
-import type { LastWord } from "./messages.ts";
+import type { LastWord, Note } from "./messages.ts";
 import { toPlainError } from "./plain-error.ts";
 
 const OFF = controlWord(0, false);
 
+/** What a guest speaks to its host through. */
+export interface GuestTunnel {
+  readonly output: SenderOutput;
+  /** What is sent from now on goes through also to a host that is behind with reading. */
+  lastWords(): void;
+  note(note: Note): void;
+}
+
 /** Guest's side of the tunnel in a realm of the web's. */
 export class GuestEnd {
   readonly tracing: TracingEventSender;
-  readonly #line: Line;
+  readonly #tunnel: GuestTunnel;
   /** What was thrown and not caught, until it is known whether a listener of the application's took care of it. */
   readonly #thrown: Event[] = [];
   #hasEnded = false;
 
-  constructor(line: Line, { captureConsole: capture, ...options }: ConnectOptions) {
-    this.#line = line;
-    // The last batch goes through also to a host that is behind with reading.
-    const output = batches((batch) => (this.#hasEnded ? line.sendAnyway(batch) : line.send(batch)));
-    this.tracing = new TracingEventSender(output, { clock: performanceClock(performance), isWatched: true, ...options });
+  constructor(tunnel: GuestTunnel, { captureConsole: capture, ...options }: ConnectOptions) {
+    this.#tunnel = tunnel;
+    this.tracing = new TracingEventSender(tunnel.output, { clock: performanceClock(performance), isWatched: true, ...options });
     if (capture === true) captureConsole(this.tracing, console);
     addEventListener("error", (event) => this.#onThrown(event, event.error ?? event.message));
     addEventListener("unhandledrejection", (event) => this.#onThrown(event, event.reason));
@@ -48,7 +53,7 @@ export class GuestEnd {
     if (this.#hasEnded) return;
     this.#thrown.push(event);
     this.tracing.flush();
-    this.#line.note({ spanduct: "thrown", error: toPlainError(error) });
+    this.#tunnel.note({ spanduct: "thrown", error: toPlainError(error) });
     // Once all listeners have had the event.
     setTimeout(() => this.#failed());
   }
@@ -60,8 +65,9 @@ export class GuestEnd {
   #tellLast(word: LastWord): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
+    this.#tunnel.lastWords();
     this.tracing.flush();
-    this.#line.note(word);
+    this.#tunnel.note(word);
     this.tracing.control(OFF);
   }
 }

@@ -1,5 +1,6 @@
-import type { SendBatch } from "@spanduct/sender";
+import { batches, type SendBatch, type SenderOutput } from "@spanduct/sender";
 import { messagePortSender } from "@spanduct/transport/message-port";
+import type { GuestTunnel } from "./guest-end.ts";
 import { type Note, typeOf, type Welcome } from "./messages.ts";
 
 /** What a line is made with. */
@@ -13,13 +14,15 @@ export interface LineOptions {
   readonly onWelcome?: (welcome: Welcome) => void;
 }
 
-/** The guest's end of the tunnel, which it can use at once: before the host has its own, and without ever yielding. */
-export class Line {
+/** Batches through a port. The guest can use its end at once: before the host has the other, and without ever yielding. */
+export class Line implements GuestTunnel {
+  readonly output: SenderOutput = batches((batch) => this.#deliver(batch));
   readonly #options: LineOptions;
   #port: MessagePort;
   #send: SendBatch;
   /** What was sent while nobody has said that they listen. */
   #unheard: (ArrayBuffer | Note)[] | undefined;
+  #hurries = false;
 
   constructor(options: LineOptions) {
     this.#options = options;
@@ -28,15 +31,8 @@ export class Line {
     this.#send = messagePortSender(this.#port).send;
   }
 
-  send(batch: Uint8Array): ReturnType<SendBatch> {
-    const answer = this.#send(batch);
-    this.#unheard?.push(batch.slice().buffer);
-    return answer;
-  }
-
-  /** As `send`, also to a host that is behind with reading. */
-  sendAnyway(batch: Uint8Array): void {
-    this.#post(batch.slice().buffer);
+  lastWords(): void {
+    this.#hurries = true;
   }
 
   note(note: Note): void {
@@ -46,6 +42,13 @@ export class Line {
   /** The host has come: offer another port, of the two it takes one. */
   offerAgain(): void {
     if (this.#unheard !== undefined) this.#open(true);
+  }
+
+  #deliver(batch: Uint8Array): ReturnType<SendBatch> {
+    if (this.#hurries) return this.#post(batch.slice().buffer);
+    const answer = this.#send(batch);
+    this.#unheard?.push(batch.slice().buffer);
+    return answer;
   }
 
   #post(message: ArrayBuffer | Note): void {
@@ -73,11 +76,7 @@ export class Line {
     if (port === this.#port) return;
     this.#port.close();
     this.#port = port;
-    const { send } = messagePortSender(port);
-    this.#send = send;
-    for (const message of unheard) {
-      if (message instanceof ArrayBuffer) send(new Uint8Array(message));
-      else port.postMessage(message);
-    }
+    this.#send = messagePortSender(port).send;
+    for (const message of unheard) port.postMessage(message);
   }
 }

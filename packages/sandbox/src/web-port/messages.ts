@@ -4,9 +4,10 @@ import type { PlainError } from "./plain-error.ts";
 /** What is posted where the application posts as well: between a worker or a frame and its host. */
 export type Greeting =
   /**
-   * From the guest, with a port: its end of the tunnel. `again` if it has said so before, and nobody may have listened.
+   * From the guest, with a port: its end of the tunnel, or where there is a ring of what is said besides. `again` if it has said so
+   * before, and nobody may have listened.
    */
-  | { readonly spanduct: "connect"; readonly again?: boolean }
+  | { readonly spanduct: "connect"; readonly again?: boolean; readonly ring?: Uint8Array }
   /** From the host of a frame, which may have begun to listen too late. */
   | { readonly spanduct: "knock" };
 

@@ -1,6 +1,8 @@
-import { controlWord } from "@spanduct/protocol";
+import { controlWord, DecodeError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
-import { type MessagePortReceiver, messagePortReceiver } from "@spanduct/transport/message-port";
+import type { Pump } from "@spanduct/transport";
+import { messagePortReceiver } from "@spanduct/transport/message-port";
+import { ringReceiver } from "@spanduct/transport/ring";
 import { commit, type Outcome, rollBack } from "../outcome.ts";
 import { typeOf } from "./messages.ts";
 import { fromPlainError } from "./plain-error.ts";
@@ -12,6 +14,12 @@ const QUIET_TURNS = 4;
 const MAX_TURNS = 40;
 const TURN_MS = 25;
 
+/** Where a run's batches come in. */
+interface HostTunnel {
+  drain(): Promise<void>;
+  close(): void;
+}
+
 /** Host's side of one run of a guest that brings a port. Settles the receiver once. */
 export class PortRun<Span> {
   /** Never rejects. */
@@ -19,15 +27,17 @@ export class PortRun<Span> {
   readonly #receiver: TracingEventReceiver<Span>;
   #resolve!: (outcome: Outcome<void, Span>) => void;
   #port: MessagePort | undefined;
-  #tunnel: MessagePortReceiver | undefined;
+  #tunnel: HostTunnel | undefined;
+  readonly #pump: { readonly pump?: Pump };
   /** Messages that have come. */
   #heard = 0;
   /** What was thrown last. */
   #thrown: Error | undefined;
   #isEnding = false;
 
-  constructor(receiver: TracingEventReceiver<Span>) {
+  constructor(receiver: TracingEventReceiver<Span>, pump: Pump | undefined) {
     this.#receiver = receiver;
+    this.#pump = pump === undefined ? {} : { pump };
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -37,8 +47,12 @@ export class PortRun<Span> {
     return this.#port !== undefined;
   }
 
-  /** Take what comes from the guest's port. Only the first one counts. */
-  connect(port: MessagePort): void {
+  /**
+   * Take what comes from the guest's port. Only the first one counts.
+   *
+   * @param ring where the batches are if they do not come through the port; anything, as the guest gave it
+   */
+  connect(port: MessagePort, ring?: unknown): void {
     if (this.#port !== undefined || this.#isEnding) return port.close();
     this.#port = port;
     port.addEventListener("message", (event) => {
@@ -47,9 +61,20 @@ export class PortRun<Span> {
       this.#heard++;
       this.#onMessage(event.data);
     });
-    this.#tunnel = messagePortReceiver(port, (bytes) => this.#receiver.receiveBatch(bytes), {
-      onFailure: (error) => this.#end({ error }),
-    });
+    const receiver = this.#receiver;
+    const onBatch = (bytes: Uint8Array): number => receiver.receiveBatch(bytes);
+    const onFailure = (error: unknown): void => void this.#end({ error });
+    if (ring === undefined) {
+      this.#tunnel = messagePortReceiver(port, onBatch, { onFailure, ...this.#pump });
+      return;
+    }
+    port.start();
+    try {
+      if (!isSharedView(ring)) throw new DecodeError("malformed", "the guest's ring is no shared memory", 0);
+      this.#tunnel = ringReceiver(ring, onBatch, { control: () => receiver.control(), onFailure, ...this.#pump });
+    } catch (error) {
+      onFailure(error);
+    }
   }
 
   /** The guest is at an end, and what it has posted may be on its way still; if that says so, it came to its end before `error`. */
@@ -87,6 +112,12 @@ export class PortRun<Span> {
     // Not the tunnel, which still has to handle what has arrived.
     this.#port?.close();
     await this.#tunnel?.drain();
+    this.#tunnel?.close();
     this.#resolve(failure === undefined ? commit(this.#receiver, undefined) : rollBack(this.#receiver, failure.error));
   }
+}
+
+/** Not `instanceof` of the buffer's: where pages are not isolated there is no such class. */
+function isSharedView(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && Object.prototype.toString.call(value.buffer) === "[object SharedArrayBuffer]";
 }

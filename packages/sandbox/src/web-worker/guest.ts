@@ -1,8 +1,10 @@
-import { TracingEventSender } from "@spanduct/sender";
-import { GuestEnd } from "../web-port/guest-end.ts";
+import { growingBatches, TracingEventSender } from "@spanduct/sender";
+import { createRing, ringSender } from "@spanduct/transport/ring";
+import { GuestEnd, type GuestTunnel } from "../web-port/guest-end.ts";
 import { Line } from "../web-port/line.ts";
 import type { Greeting } from "../web-port/messages.ts";
 import type { ConnectOptions } from "../worker/guest.ts";
+import { LAST_WORDS_MS, type WorkerRingOptions } from "../worker/ring.ts";
 import { linkOf } from "./link.ts";
 
 /** The global scope of a worker. Registered, so that copies of this module share one end. */
@@ -40,8 +42,9 @@ export function disconnect(): void {
 function open(scope: WorkerScope, options: ConnectOptions): GuestEnd | undefined {
   const link = linkOf(scope.name);
   if (link === undefined) return undefined;
-  const line = new Line({ offer: (port) => scope.postMessage({ spanduct: "connect" }, [port]) });
-  const end = new GuestEnd(line, options);
+  const hasRing = link.ring !== undefined && typeof SharedArrayBuffer !== "undefined";
+  const tunnel = hasRing ? throughRing(scope, link.ring) : throughPort(scope);
+  const end = new GuestEnd(tunnel, options);
   end.begin(link.control, link.traceContext);
   const { close } = scope;
   scope.close = () => {
@@ -49,4 +52,22 @@ function open(scope: WorkerScope, options: ConnectOptions): GuestEnd | undefined
     close.call(scope);
   };
   return end;
+}
+
+function throughPort(scope: WorkerScope): GuestTunnel {
+  return new Line({ offer: (port) => scope.postMessage({ spanduct: "connect" }, [port]) });
+}
+
+function throughRing(scope: WorkerScope, { capacity, waitMs = 0 }: WorkerRingOptions): GuestTunnel {
+  const memory = createRing(capacity);
+  const ring = ringSender(memory, { waitMs });
+  const { port1, port2 } = new MessageChannel();
+  scope.postMessage({ spanduct: "connect", ring: memory }, [port2]);
+  return {
+    output: growingBatches(ring),
+    note: (note) => port1.postMessage(note),
+    lastWords() {
+      ring.waitMs = Math.max(waitMs, LAST_WORDS_MS);
+    },
+  };
 }

@@ -1,8 +1,23 @@
+import { TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
+import type { Pump } from "@spanduct/transport";
 import type { Outcome } from "../outcome.ts";
 import { typeOf } from "../web-port/messages.ts";
 import { PortRun } from "../web-port/port-run.ts";
+import type { WorkerRingOptions } from "../worker/ring.ts";
 import { nameWithLink } from "./link.ts";
+
+/** Options of the `Worker`, whose `type` is `module` by default. To its `name` the tunnel adds what the guest has to know. */
+export interface TraceWorkerOptions extends WorkerOptions {
+  /**
+   * Flight recorder: the guest writes into memory that the host reads, each event as it happens, so that the trace reaches up to
+   * the last one however the worker ends, and a guest that never yields learns of the level that the host wants. Needs a page that is
+   * cross-origin isolated. Without it events travel in batches over a `MessagePort`.
+   */
+  readonly ring?: WorkerRingOptions;
+  /** Shares the event loop with the other guests of this thread. Default: a pump of its own. */
+  readonly pump?: Pump;
+}
 
 /** A worker that runs. */
 export interface TracedWorker<Span = unknown> {
@@ -19,25 +34,26 @@ export interface TracedWorker<Span = unknown> {
  *
  * @param start URL of a module, or a function that makes the worker and gives it `name`, which the tunnel needs: bundlers want to
  *   see `new Worker(new URL("./guest.ts", import.meta.url), { type: "module", name })`
- * @param options of the `Worker`, whose `type` is `module` by default. To `name` the tunnel adds what the guest has to know
+ * @throws TunnelError "transport_failed": a ring is wanted in a page that has no shared memory
  */
 export function traceWorker<Span>(
   start: string | URL | ((name: string) => Worker),
   receiver: TracingEventReceiver<Span>,
-  options: WorkerOptions = {},
+  options: TraceWorkerOptions = {},
 ): TracedWorker<Span> {
-  const name = nameWithLink(options.name ?? "", {
-    control: receiver.control(),
-    traceContext: receiver.traceContext,
-  });
-  const worker = typeof start === "function" ? start(name) : new Worker(start, { type: "module", ...options, name });
-  const run = new PortRun(receiver);
+  const { ring, pump, ...workerOptions } = options;
+  if (ring !== undefined && typeof SharedArrayBuffer === "undefined") {
+    throw new TunnelError("transport_failed", "a ring needs SharedArrayBuffer, which this page would have if it were isolated");
+  }
+  const name = nameWithLink(options.name ?? "", { control: receiver.control(), traceContext: receiver.traceContext, ring });
+  const worker = typeof start === "function" ? start(name) : new Worker(start, { type: "module", ...workerOptions, name });
+  const run = new PortRun(receiver, pump);
 
   worker.addEventListener("message", (event) => {
     const [port] = event.ports;
     if (typeOf(event.data) !== "connect" || port === undefined) return;
     event.stopImmediatePropagation();
-    run.connect(port);
+    run.connect(port, (event.data as { readonly ring?: unknown }).ring);
   });
   worker.addEventListener("error", (event) => {
     // It is told in the outcome.

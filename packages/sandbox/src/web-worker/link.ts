@@ -1,4 +1,5 @@
 import type { TraceContext } from "@spanduct/protocol";
+import type { WorkerRingOptions } from "../worker/ring.ts";
 
 /**
  * What the host tells its guest before the guest's first line runs. It is part of the worker's name, the one thing besides its URL that
@@ -7,7 +8,9 @@ import type { TraceContext } from "@spanduct/protocol";
 export interface WorkerLink {
   /** Control word to begin with. */
   readonly control: number;
-  readonly traceContext?: TraceContext | undefined;
+  readonly traceContext: TraceContext | undefined;
+  /** To be made by the guest, which cannot be given memory before it yields. */
+  readonly ring: WorkerRingOptions | undefined;
 }
 
 const MARK = "spanduct:";

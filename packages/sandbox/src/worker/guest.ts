@@ -15,6 +15,7 @@ import { messagePortSender } from "@spanduct/transport/message-port";
 import { ringSender } from "@spanduct/transport/ring";
 import { toPlainError } from "../web-port/plain-error.ts";
 import type { RingLink, WorkerLink } from "./link.ts";
+import { LAST_WORDS_MS } from "./ring.ts";
 
 /** How a worker connects to its host. */
 export interface ConnectOptions extends Pick<SenderOptions, "target" | "maxLevel"> {
@@ -53,8 +54,6 @@ function throughPort(port: MessagePort): SenderOutput {
   });
   return batches((batch) => send(batch));
 }
-
-const LAST_WORDS_MS = 1000;
 
 function throughRing({ memory, waitMs }: RingLink): SenderOutput {
   const ring = ringSender(memory, { waitMs });

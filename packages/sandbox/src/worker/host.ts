@@ -3,10 +3,11 @@ import type { TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import type { Pump } from "@spanduct/transport";
 import { messagePortReceiver } from "@spanduct/transport/message-port";
-import { createRing, type RingSenderOptions, ringReceiver } from "@spanduct/transport/ring";
+import { createRing, ringReceiver } from "@spanduct/transport/ring";
 import { commit, type Outcome, rollBack } from "../outcome.ts";
 import { fromPlainError } from "../web-port/plain-error.ts";
 import type { WorkerLink } from "./link.ts";
+import type { WorkerRingOptions } from "./ring.ts";
 
 /** Options of the `Worker`; the tunnel takes the key `spanduct` of `workerData`, which has to be an object. */
 export interface TraceWorkerOptions extends Omit<threads.WorkerOptions, "workerData"> {
@@ -18,12 +19,6 @@ export interface TraceWorkerOptions extends Omit<threads.WorkerOptions, "workerD
   readonly ring?: WorkerRingOptions;
   /** Shares the event loop with the other guests of this thread. Default: a pump of its own. */
   readonly pump?: Pump;
-}
-
-/** How the ring of a worker is set up. `{}` takes the defaults. */
-export interface WorkerRingOptions extends RingSenderOptions {
-  /** Bytes of events that may wait for the host, rounded up to a power of two from 64 B to 64 MiB. Default 1 MiB. */
-  readonly capacity?: number;
 }
 
 /** A worker that runs. */
