@@ -17,3 +17,7 @@ for (const suite of ["web-stream-suite.ts", "socket-suite.ts"]) {
     platform: "node",
   });
 }
+await remoteSuite("Bun", runtimeProcess(bun, ["run"], missingRuntime("bun", "bun")), {
+  suite: resolve(import.meta.dirname, "../../packages/sender/test/capture-process-errors-suite.ts"),
+  platform: "node",
+});

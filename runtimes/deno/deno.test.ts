@@ -19,3 +19,7 @@ for (const suite of ["web-worker-suite.ts", "web-worker-ring-suite.ts"]) {
     platform: "node",
   });
 }
+await remoteSuite("Deno", deno, {
+  suite: resolve(HERE, "../../packages/sender/test/capture-errors-suite.ts"),
+  platform: "node",
+});

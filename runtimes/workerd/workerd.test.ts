@@ -8,3 +8,8 @@ await remoteSuite("guest and host in workerd", workerd, {
   suite: file("suite.ts"),
   platform: "browser",
 });
+// Of an error that nobody catches a Worker does not hear.
+await remoteSuite("workerd", workerd, {
+  suite: file("../../packages/sender/test/capture-rejections-suite.ts"),
+  platform: "browser",
+});

@@ -3,9 +3,16 @@ import { resolve } from "node:path";
 import type { TracedError } from "@spanduct/protocol";
 import { describe, expect, it } from "vitest";
 import { RecordingHost } from "../../../test/support/recording-host.ts";
+import { chromiumPage } from "../../../test/support/remote-suite/chromium.ts";
+import { remoteSuite } from "../../../test/support/remote-suite/remote-suite.ts";
 import { batches } from "./batches.ts";
 import { captureErrors, type NodeProcess, type ThrownEvent, uncaughtErrors, type WebScope } from "./capture-errors.ts";
 import { TracingEventSender } from "./sender.ts";
+
+await remoteSuite("Chromium", chromiumPage(), {
+  suite: resolve(import.meta.dirname, "../test/capture-errors-suite.ts"),
+  platform: "browser",
+});
 
 function guest(options: { readonly isWatched?: boolean } = {}) {
   const host = new RecordingHost();

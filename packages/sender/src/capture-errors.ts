@@ -9,13 +9,13 @@ export interface ThrownEvent {
   readonly reason?: unknown;
 }
 
-/** A global scope of the web's kind: of a page, a Web Worker, Deno, Bun, workerd. */
+/** A global scope of the web's kind: of a page, a Web Worker, Deno, workerd. */
 export interface WebScope {
   addEventListener(event: "error" | "unhandledrejection", listener: (event: ThrownEvent) => void): void;
   removeEventListener(event: "error" | "unhandledrejection", listener: (event: ThrownEvent) => void): void;
 }
 
-/** Node's `process`. */
+/** The `process` of Node or Bun. */
 export interface NodeProcess {
   on(event: "uncaughtExceptionMonitor", listener: (error: Error) => void): unknown;
   off(event: "uncaughtExceptionMonitor", listener: (error: Error) => void): unknown;
@@ -23,10 +23,10 @@ export interface NodeProcess {
 
 /**
  * From now on errors and rejections that nobody catches are also sent, see `uncaughtErrors`. What the runtime does about them stays
- * as it is. On Node rejections are seen where they end the process, which is the default. Where the host sees for itself what ends
- * the guest (`SenderOptions.isWatched`), this does nothing.
+ * as it is. On Node rejections are seen where they end the process, which is the default; Bun tells of errors only, workerd of
+ * rejections only. Where the host sees for itself what ends the guest (`SenderOptions.isWatched`), this does nothing.
  *
- * @param scope `globalThis`, or on Node `process`
+ * @param scope `globalThis`, or on Node and Bun `process`
  * @returns a function that ends it
  */
 export function captureErrors(sender: TracingEventSender, scope: WebScope | NodeProcess): () => void {
