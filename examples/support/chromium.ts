@@ -38,7 +38,7 @@ export interface Site extends AsyncDisposable {
 }
 
 /**
- * Serve pages and modules: contents by path, `/index.html`, `/guest.js`. What is not there is an empty page.
+ * Serve pages and modules: contents by path, `/index.html`, `/guest.js`. Each module is also a page, `/guest.html`, that loads it.
  *
  * @param isolated whether to send the headers without which pages get no `SharedArrayBuffer`
  */
@@ -56,7 +56,7 @@ export async function serveSite(
       response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
       response.setHeader("Cross-Origin-Resource-Policy", "cross-origin");
     }
-    response.end(files.get(pathname === "/" ? "/index.html" : pathname) ?? "<!doctype html>");
+    response.end(files.get(pathname === "/" ? "/index.html" : pathname) ?? pageOf(pathname.replace(/html$/, "js")));
   });
   await once(server.listen(port), "listening");
   return {
@@ -67,4 +67,8 @@ export async function serveSite(
       await once(server, "close");
     },
   };
+}
+
+function pageOf(module: string): string {
+  return `<!doctype html><meta charset="utf-8"><body><script type="module" src="${module}"></script>`;
 }

@@ -17,11 +17,7 @@ export function chromiumPage({ isolated = false }: { readonly isolated?: boolean
     missing: findChromium() === undefined ? "there is no Chromium" : undefined,
     async load(modules) {
       await using cleanup = new AsyncDisposableStack();
-      const files = new Map<string, string>();
-      for (const [name, code] of modules) {
-        files.set(`/${name}`, code);
-        files.set(`/${name.replace(/js$/, "html")}`, `<!doctype html><script type="module" src="/${name}"></script>`);
-      }
+      const files = new Map([...modules].map(([name, code]) => [`/${name}`, code]));
       const { port } = cleanup.use(await serveSite(files, { isolated }));
       const browser = await launchChromium();
       cleanup.defer(() => browser.close());

@@ -1,0 +1,3 @@
+import { runPage } from "@spanduct/example-support/page";
+
+await runPage(import.meta.dirname);
