@@ -162,6 +162,20 @@ describe("ringSender", () => {
     expect(() => sender.send(new Uint8Array(1))).toThrow("[transport_failed] the ring is full, and the host does not read");
   });
 
+  it("refuses at once where threads must not sleep, as on the main thread of a web page", () => {
+    const sender = ringSender(createRing(64), { waitMs: 1_000_000 });
+    sender.send(new Uint8Array(60));
+    const { wait } = Atomics;
+    Atomics.wait = () => {
+      throw new TypeError("Atomics.wait cannot be called in this context");
+    };
+    try {
+      for (let i = 0; i < 3; i++) expect(code(() => sender.send(Uint8Array.of(i)))).toBe("transport_failed");
+    } finally {
+      Atomics.wait = wait;
+    }
+  });
+
   it("tells the host's level before anything was sent, and follows it at every event", () => {
     const ring = createRing();
     const sender = ringSender(ring);

@@ -192,6 +192,25 @@ describe("a ring between threads", { timeout: 60_000 }, () => {
     expect(checker.numbers).toHaveLength(4 + 999);
   });
 
+  it("waits no longer when the host closes the ring", async () => {
+    const ring = createRing(256);
+    const counts = new Int32Array(new SharedArrayBuffer(8));
+    const host = ringReceiver(ring, () => {
+      // What the guest waits for does not come.
+      host.close();
+      return PLAIN;
+    });
+    const worker = startGuest(
+      `const codes = [];
+       for (let number = 0; number < 1000; number++) try { sender.send(event(number, 40)); } catch (error) { codes.push(error.code); }
+       Atomics.store(counts, 0, codes.filter((code) => code === "transport_closed").length);`,
+      { ring, counts },
+      { waitMs: 600_000 },
+    );
+    await once(worker, "exit");
+    expect(counts[0]).toBeGreaterThan(900);
+  });
+
   it("sees the host's level at once, also in a guest that never yields and sends nothing", async () => {
     const ring = createRing();
     let level = 5;
