@@ -28,6 +28,12 @@ export interface AttemptOptions {
    */
   readonly maxHeld?: number;
   /**
+   * Bytes that an attempt may make the host keep, about: events and links of open spans, and in `transactional` mode everything that
+   * is held; default 64 MiB. Beyond it events and links are dropped and counted as the SDK counts them, and what would be held is
+   * dropped as beyond `maxHeld`. Attributes of open spans have a budget in the receiver.
+   */
+  readonly maxHeldBytes?: number;
+  /**
    * Show spans before they end: for each that is open a child without length goes out, of the same name and with the attribute
    * `spanduct.pending`, which any backend can show. `immediate`: when the span opens; else when the attempt that opened it is
    * committed and has not closed it. Default: no.
@@ -67,6 +73,7 @@ export interface AttemptSetup {
   /** Let nothing of a rolled-back attempt out that is held. */
   readonly discards: boolean;
   readonly maxHeld: number;
+  readonly maxHeldBytes: number;
   readonly pendingSpans: boolean;
   readonly maxSpanAgeMs: number;
   readonly context: Context;
@@ -76,7 +83,7 @@ export interface AttemptSetup {
 /** @throws TypeError for `events` "log" or "both" without a logger provider */
 export function resolveAttempt(options: AttemptOptions & PlacementOptions, hasLogs: boolean): AttemptSetup {
   const { events = "auto", export: exportMode = "immediate", rollback = "mark", maxHeld = 100_000, parent, links = [] } = options;
-  const { pendingSpans = false, maxSpanAgeMs = Number.POSITIVE_INFINITY } = options;
+  const { maxHeldBytes = 64 * 1024 * 1024, pendingSpans = false, maxSpanAgeMs = Number.POSITIVE_INFINITY } = options;
   if (!hasLogs && (events === "log" || events === "both")) throw new TypeError(`events: "${events}" needs a loggerProvider`);
   const toLogs = events === "auto" ? hasLogs : events !== "span";
   const isTransactional = exportMode === "transactional";
@@ -86,6 +93,7 @@ export function resolveAttempt(options: AttemptOptions & PlacementOptions, hasLo
     isTransactional,
     discards: isTransactional && rollback === "discard",
     maxHeld,
+    maxHeldBytes,
     pendingSpans,
     maxSpanAgeMs,
     context: parentContext(parent),

@@ -21,14 +21,12 @@ import { OpenRoots } from "./open-roots.ts";
 import { contextOf, isTracingSuppressed } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import { readSpan, type SavedSpan, writeSpan } from "./saved-span.ts";
-import type { Logger, Sampler, SamplingResult } from "./sdk.ts";
-import { lossEvent, SideOutlet } from "./side-outlet.ts";
+import type { Logger, Sampler, SamplingResult, TimedEvent } from "./sdk.ts";
+import { lossEvent, MAX_TOLD_OF_LOSS, type SideOutgoing, SideOutlet, sideBytes } from "./side-outlet.ts";
+import { attributeBytes, EVENT_BYTES, LINK_BYTES, valueBytes } from "./sizes.ts";
 import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
 import { type ForcedClose, flagForcedClose, flagRolledBack } from "./status.ts";
 import { traceContextOf } from "./trace-context.ts";
-
-/** A guest can open very many roots and lose a batch with every few bytes. */
-const MAX_TOLD_OF_LOSS = 16;
 
 /** What one attempt is made with; everything is decided. */
 export interface ExecutionSetup extends AttemptSetup {
@@ -112,7 +110,7 @@ export class Execution implements Relay<GuestSpan> {
     this.#toSpans = setup.toSpans;
     this.#toLogs = setup.toLogs;
     this.#clock = new GuestClock(setup.spans.clock);
-    this.#held = new Held(setup.maxHeld);
+    this.#held = new Held(setup.maxHeld, setup.maxHeldBytes);
     this.#outlet = setup.outlet;
     const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = setup.spans.limits;
     this.#spanWriter = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
@@ -127,10 +125,8 @@ export class Execution implements Relay<GuestSpan> {
       context: this.#context,
       clock: setup.spans.clock,
       send: (outgoing) => {
-        const { full } = this.#held;
-        if (!setup.isTransactional) this.#outlet.send(outgoing);
-        else if (full === undefined) this.#held.push(outgoing);
-        else this.#outlet.fail(full);
+        if (setup.isTransactional) this.#hold(outgoing);
+        else this.#outlet.send(outgoing);
       },
     });
   }
@@ -194,7 +190,7 @@ export class Execution implements Relay<GuestSpan> {
   recordFollowsFrom(span: GuestSpan, followsFrom: GuestSpan, _time: EventTime): void {
     if (span.recording) {
       this.#touch(span);
-      span.addLink({ context: followsFrom.spanContext(), attributes: { "opentracing.ref_type": "follows_from" } });
+      this.#addLink(span, followsFrom.spanContext());
     }
     this.#outlet.throwFailure();
   }
@@ -234,7 +230,7 @@ export class Execution implements Relay<GuestSpan> {
     if (span?.recording === true) {
       this.#touch(span);
       if (plan.isError) this.#errorEvent(span, plan, values, at);
-      else if (this.#toSpans) span.pushEvent(spanEvent(this.#eventWriter, plan, values, at));
+      else if (this.#toSpans) this.#addEvent(span, spanEvent(this.#eventWriter, plan, values, at), valueBytes(values));
     }
     if (this.#toLogs || span === undefined) this.#sideEvent(callSite, plan, values, span, at);
     this.#outlet.throwFailure();
@@ -248,7 +244,7 @@ export class Execution implements Relay<GuestSpan> {
     for (const span of this.#roots) {
       if (told++ === MAX_TOLD_OF_LOSS) break;
       this.#touch(span);
-      span.pushEvent(event);
+      this.#addEvent(span, event, 0);
     }
     if (this.#roots.isEmpty) this.#side.loss(event);
     this.#outlet.throwFailure();
@@ -277,6 +273,7 @@ export class Execution implements Relay<GuestSpan> {
       }
     }
     if (span !== undefined) {
+      this.#held.bytes += span.keptBytes;
       this.#count(span);
       if (span.spanContext().traceId !== this.#above?.traceId) this.#hasOtherTrace = true;
     }
@@ -343,7 +340,7 @@ export class Execution implements Relay<GuestSpan> {
   /** The attempt was committed, and nothing of that counts: it is rolled back, and what the guest has left open is closed. */
   undoCommit(): void {
     const open = openOf(this.#committed);
-    for (const outgoing of this.#committed) this.#held.push(outgoing);
+    for (const outgoing of this.#committed) this.#held.push(outgoing, 0);
     this.#committed = [];
     this.rollback();
     for (const span of open.reverse()) this.#close(span, undefined);
@@ -372,9 +369,33 @@ export class Execution implements Relay<GuestSpan> {
   /** It ends, for exporters now or at the commit. */
   #close(span: GuestSpan, time: EventTime): void {
     span.close(this.#clock.at(time));
-    if (this.#phase === "rolled back") this.#endRolledBack(span);
-    else if (this.#isTransactional || span.attempt !== this.#attempt) this.#held.push({ kind: "end", span });
-    else this.#outlet.end(span);
+    if (this.#phase === "rolled back") {
+      this.#endRolledBack(span);
+    } else if (this.#isTransactional || span.attempt !== this.#attempt) {
+      this.#held.push({ kind: "end", span }, attributeBytes(span.attributes));
+    } else {
+      this.#held.bytes -= span.keptBytes;
+      this.#outlet.end(span);
+    }
+  }
+
+  #addEvent(span: GuestSpan, event: TimedEvent, bytes: number): void {
+    const more = EVENT_BYTES + bytes;
+    const fits = this.#spans.limits.eventCountLimit > 0 && this.#held.keep(more - span.freedByNext) === undefined;
+    if (fits) span.pushEvent(event, more);
+    else span.droppedEventsCount++;
+  }
+
+  #addLink(span: GuestSpan, to: SpanContext): void {
+    const { length } = span.links;
+    if (this.#held.keep(LINK_BYTES) !== undefined) {
+      span.droppedLinksCount++;
+      return;
+    }
+    span.addLink({ context: to, attributes: { "opentracing.ref_type": "follows_from" } });
+    // One that takes the place of another one costs nothing.
+    if (span.links.length > length) span.keptBytes += LINK_BYTES;
+    else this.#held.bytes -= LINK_BYTES;
   }
 
   #reasonToClose(span: GuestSpan): ForcedClose | undefined {
@@ -405,7 +426,7 @@ export class Execution implements Relay<GuestSpan> {
   #errorEvent(span: GuestSpan, plan: CallSitePlan, values: TracedValues, at: HrTime): void {
     const event = spanEvent(this.#eventWriter, plan, values, at);
     span.fail(event.name === plan.givenName ? plan.name : event.name, errorOf(values));
-    if (this.#toSpans) span.pushEvent(event);
+    if (this.#toSpans) this.#addEvent(span, event, valueBytes(values));
   }
 
   /** An event that is more than one of a guest's span. */
@@ -466,10 +487,18 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   #holdStart(span: GuestSpan, context: Context): void {
-    const { full } = this.#held;
-    if (full === undefined) return this.#held.push({ kind: "start", span, context });
+    const full = this.#held.refusal(0);
+    if (full === undefined) return this.#held.push({ kind: "start", span, context }, 0);
     span.stopRecording();
     this.#outlet.fail(full);
+  }
+
+  /** A log record, or an event of the host's span. */
+  #hold(outgoing: SideOutgoing): void {
+    const bytes = sideBytes(outgoing);
+    const full = this.#held.refusal(bytes);
+    if (full === undefined) this.#held.push(outgoing, bytes);
+    else this.#outlet.fail(full);
   }
 
   /** Keep the state of a span of an earlier attempt before this one changes it. */

@@ -1,29 +1,57 @@
 import { TunnelError } from "@spanduct/protocol";
 
-/** What waits for the commit of an attempt, in order and bounded. */
+/** What a relay keeps in memory because of one attempt, bounded: what waits for the commit, in order, and events of open spans. */
 export class Held<T> {
   readonly #max: number;
+  readonly #maxBytes: number;
   #items: T[] = [];
+  /** About what is kept takes; who lets go of something subtracts it. */
+  bytes = 0;
+  readonly #errors: { items?: TunnelError; bytes?: TunnelError } = {};
 
-  constructor(max: number) {
+  constructor(max: number, maxBytes: number) {
     this.#max = max;
+    this.#maxBytes = maxBytes;
   }
 
-  /** `undefined` when there is room for one more. */
-  get full(): TunnelError | undefined {
-    if (this.#items.length < this.#max) return undefined;
-    return new TunnelError("limit_exceeded", `the attempt holds ${this.#max} spans and records already (maxHeld)`);
+  /** Why there is no room for one more item of so many bytes; `undefined` when there is. */
+  refusal(bytes: number): TunnelError | undefined {
+    // The same again and again, because a guest can ask for it with every event.
+    if (this.#items.length >= this.#max) {
+      this.#errors.items ??= full(`the attempt holds ${this.#max} spans and records already (maxHeld)`);
+      return this.#errors.items;
+    }
+    return this.#bytesRefusal(bytes);
   }
 
-  /** Add one, whether there is room or not. */
-  push(item: T): void {
+  /** Count bytes of something that is kept elsewhere. @returns why there is no room for it; `undefined` when there is */
+  keep(bytes: number): TunnelError | undefined {
+    const refusal = this.#bytesRefusal(bytes);
+    if (refusal === undefined) this.bytes += bytes;
+    return refusal;
+  }
+
+  /** Add an item, whether there is room or not. */
+  push(item: T, bytes: number): void {
     this.#items.push(item);
+    this.bytes += bytes;
   }
 
-  /** All of them, which are forgotten here. */
+  /** All items, which are forgotten here. */
   take(): T[] {
     const items = this.#items;
     this.#items = [];
+    this.bytes = 0;
     return items;
   }
+
+  #bytesRefusal(bytes: number): TunnelError | undefined {
+    if (this.bytes + bytes <= this.#maxBytes) return undefined;
+    this.#errors.bytes ??= full(`the attempt makes the host keep ${this.#maxBytes} bytes already (maxHeldBytes)`);
+    return this.#errors.bytes;
+  }
+}
+
+function full(reason: string): TunnelError {
+  return new TunnelError("limit_exceeded", reason);
 }

@@ -7,10 +7,14 @@ import type { Outgoing, OutgoingLogRecord } from "./delivery.ts";
 import { logRecord, type SpanEvent } from "./events.ts";
 import type { PerTarget } from "./per-target.ts";
 import type { Logger } from "./sdk.ts";
+import { attributeBytes, EVENT_BYTES } from "./sizes.ts";
 
 const LOSS = "spanduct.loss";
 const PACKAGE = "@spanduct/opentelemetry";
 const SEVERITY_WARN = 13;
+
+/** Open roots that are told of one loss: a guest can open very many of them and lose a batch with every few bytes. */
+export const MAX_TOLD_OF_LOSS = 16;
 
 /** What an outlet is made with. */
 export interface SideOutletSetup {
@@ -19,7 +23,17 @@ export interface SideOutletSetup {
   /** Context of the host. */
   readonly context: Context;
   readonly clock: HostClock;
-  readonly send: (outgoing: Outgoing) => void;
+  readonly send: (outgoing: SideOutgoing) => void;
+}
+
+/** What leaves through it. */
+export type SideOutgoing = Extract<Outgoing, { readonly kind: "log" | "host event" }>;
+
+/** What keeping it takes, about, in bytes. */
+export function sideBytes(outgoing: SideOutgoing): number {
+  if (outgoing.kind === "host event") return EVENT_BYTES + attributeBytes(outgoing.attributes);
+  const { attributes, body } = outgoing.record;
+  return EVENT_BYTES + attributeBytes(attributes) + (typeof body === "string" ? 2 * body.length : 0);
 }
 
 /** Where events go that do not become events of a guest's span: log records, and events of the host's own span. */

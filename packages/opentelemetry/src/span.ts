@@ -21,6 +21,7 @@ import { type HostClock, hostTime } from "./clock.ts";
 import type { SpanLimits } from "./limits.ts";
 import { ParentContext } from "./parent-context.ts";
 import type { InstrumentationScope, ReadableSpan, Resource, TimedEvent } from "./sdk.ts";
+import { attributeBytes, EVENT_BYTES, LINK_BYTES } from "./sizes.ts";
 import { applySpecialField, type Steered } from "./special-fields.ts";
 import { flagRolledBack, mergeStatus, rolledBackStatus } from "./status.ts";
 import { type TimingState, Timings } from "./timings.ts";
@@ -88,6 +89,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   isRoot = false;
   /** @internal Its place in `OpenRoots`, -1 when it is not there. */
   rootPlace = -1;
+  /** @internal About what its events and links take, those apart that code of the host added. */
+  keptBytes = 0;
   /** @internal How often it was saved. */
   revision = 0;
   /** @internal Whether the relay has ended it though the guest holds it open. */
@@ -162,7 +165,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     const { attributePerEventCountLimit, attributeValueLengthLimit } = this.#setup.limits;
     const writer = new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit);
     if (!isTime && attributesOrTime !== undefined) putHostValues(writer, attributesOrTime as Attributes);
-    this.pushEvent({ name, time: at, attributes: writer.attributes, droppedAttributesCount: writer.dropped });
+    this.pushEvent({ name, time: at, attributes: writer.attributes, droppedAttributesCount: writer.dropped }, 0);
     return this;
   }
 
@@ -243,15 +246,23 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.take(writer);
   }
 
-  /** @internal */
-  pushEvent(event: TimedEvent): void {
+  /** @internal Bytes that one more event lets go of, on the average of those that are kept. */
+  get freedByNext(): number {
+    const { length } = this.events;
+    return length > 0 && length >= this.#setup.limits.eventCountLimit ? Math.floor(this.keptBytes / length) : 0;
+  }
+
+  /** @internal Keep an event that takes so many bytes. */
+  pushEvent(event: TimedEvent, bytes: number): void {
     const { eventCountLimit } = this.#setup.limits;
     const { events } = this;
+    this.keptBytes -= this.freedByNext;
     if (events.length >= eventCountLimit) {
       this.droppedEventsCount++;
       if (eventCountLimit <= 0) return;
       events.shift();
     }
+    this.keptBytes += bytes;
     // An array grows in steps of 16, and most spans have few events.
     if (events.length === 0) this.events = [event];
     else events.push(event);
@@ -394,6 +405,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.droppedLinksCount = state.droppedLinksCount;
     this.#timings ??= new Timings(this.startTime[0], this.startTime[1]);
     this.#timings.state = state.timings;
+    this.keptBytes = LINK_BYTES * this.links.length;
+    for (const { attributes = {} } of this.events) this.keptBytes += EVENT_BYTES + attributeBytes(attributes as AttributeMap);
     this.endTime = OPEN;
   }
 

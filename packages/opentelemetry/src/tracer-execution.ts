@@ -14,14 +14,15 @@ import { type AttributeMap, errorOf } from "./attribute-value.ts";
 import { AttributeWriter, NO_ATTRIBUTES } from "./attribute-writer.ts";
 import type { CallSitePlans } from "./call-site.ts";
 import { GuestClock, type HostClock } from "./clock.ts";
-import { Delivery, type Outgoing } from "./delivery.ts";
+import { Delivery } from "./delivery.ts";
 import { spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { isTracingSuppressed, ParentContext } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import type { Logger } from "./sdk.ts";
-import { lossEvent, SideOutlet } from "./side-outlet.ts";
+import { lossEvent, MAX_TOLD_OF_LOSS, type SideOutgoing, SideOutlet, sideBytes } from "./side-outlet.ts";
+import { attributeBytes, EVENT_BYTES, LINK_BYTES, valueBytes } from "./sizes.ts";
 import { applySpecialField } from "./special-fields.ts";
 import { flagRolledBack, rolledBackStatus } from "./status.ts";
 import { traceContextOf } from "./trace-context.ts";
@@ -40,7 +41,7 @@ export interface TracerExecutionSetup extends AttemptSetup {
 type HeldCall =
   | { readonly kind: "call"; readonly span: TracerSpan; readonly run: () => void }
   | { readonly kind: "end"; readonly span: TracerSpan; readonly run: () => void }
-  | Extract<Outgoing, { readonly kind: "log" | "host event" }>;
+  | SideOutgoing;
 
 /**
  * One attempt at an execution, by way of a tracer. What it does to spans of earlier attempts, and in `transactional` mode
@@ -64,14 +65,13 @@ export class TracerExecution implements Relay<TracerSpan> {
   constructor(setup: TracerExecutionSetup) {
     this.#setup = setup;
     this.#clock = new GuestClock(setup.clock);
-    this.#held = new Held(setup.maxHeld);
+    this.#held = new Held(setup.maxHeld, setup.maxHeldBytes);
     this.#side = new SideOutlet({
       loggers: setup.loggers,
       context: setup.context,
       clock: setup.clock,
       send: (outgoing) => {
-        if (outgoing.kind === "start" || outgoing.kind === "end") return;
-        if (setup.isTransactional) this.#hold(outgoing);
+        if (setup.isTransactional) this.#hold(outgoing, sideBytes(outgoing));
         else this.#delivery.send(outgoing);
       },
     });
@@ -94,22 +94,22 @@ export class TracerExecution implements Relay<TracerSpan> {
   }
 
   newSpan(callSite: CallSite, _id: Id, values: TracedValues, { span: parent }: Parent<TracerSpan>, time: EventTime): TracerSpan {
-    const span = new TracerSpan({
+    const origin = {
       plan: this.#setup.plans.get(callSite),
       startTime: this.#at(time),
       isRoot: parent === undefined,
-      parent,
       outerParent: this.#host,
       continues: undefined,
-    });
+    };
+    const span = new TracerSpan(origin, parent);
     span.attempt = this.#attempt;
     const { context, links } = this.#setup;
     this.#prepare(span, callSite, values, span.origin.isRoot ? [...links] : [], () =>
       parent === undefined ? context : trace.setSpan(context, parent.span),
     );
-    if (this.#setup.isTransactional && this.#held.full !== undefined) span.isDropped = true;
+    if (this.#setup.isTransactional && this.#held.refusal(0) !== undefined) span.drop();
     else if (span.origin.isRoot) this.#roots.add(span);
-    this.#call(span, () => {
+    this.#call(span, EVENT_BYTES + valueBytes(values), () => {
       if (span.span.isRecording()) this.#recordsSome = true;
       else if (span.origin.isRoot) this.#droppedRoot = true;
     });
@@ -125,7 +125,7 @@ export class TracerExecution implements Relay<TracerSpan> {
       span.origin.plan.spanAttributes.add(this.#writer, values, (name, kind, raw) => applySpecialField(span, name, kind, raw));
       const { attributes } = this.#writer;
       const { name, status } = span;
-      this.#call(span, () => {
+      this.#call(span, EVENT_BYTES + valueBytes(values), () => {
         if (name !== oldName) span.span.updateName(name);
         span.span.setAttributes(attributes).setStatus(status);
       });
@@ -134,7 +134,9 @@ export class TracerExecution implements Relay<TracerSpan> {
   }
 
   recordFollowsFrom(span: TracerSpan, followsFrom: TracerSpan, _time: EventTime): void {
-    if (span.mayRecord) this.#call(span, () => span.span.addLink(followsLink(followsFrom.span.spanContext())));
+    if (span.mayRecord && !followsFrom.isDropped) {
+      this.#add(span, LINK_BYTES, () => span.span.addLink(followsLink(followsFrom.span.spanContext())));
+    }
     this.#delivery.throwFailure();
   }
 
@@ -165,7 +167,7 @@ export class TracerExecution implements Relay<TracerSpan> {
         span.span.end(end);
         span.isEnded = true;
       };
-      if (this.#phase !== "rolled back") this.#send({ kind: "end", span, run });
+      if (this.#phase !== "rolled back") this.#end(span, run);
       else if (!this.#setup.discards) this.#runRolledBack(span, run);
     }
     this.#delivery.throwFailure();
@@ -179,7 +181,7 @@ export class TracerExecution implements Relay<TracerSpan> {
       this.#touch(span);
       const { name, attributes } = spanEvent(this.#writer, plan, values, at);
       if (plan.isError) this.#fail(span, name === plan.givenName ? plan.name : name, values);
-      if (toSpans) this.#call(span, () => span.span.addEvent(name, attributes, at));
+      if (toSpans) this.#add(span, EVENT_BYTES + valueBytes(values), () => span.span.addEvent(name, attributes, at));
     }
     if (toLogs || (span === undefined && this.#side.hasLogs)) {
       this.#side.log(callSite, plan, values, at, span === undefined ? undefined : new ParentContext(context, () => span.span));
@@ -189,10 +191,14 @@ export class TracerExecution implements Relay<TracerSpan> {
     this.#delivery.throwFailure();
   }
 
-  /** An event `spanduct.loss` on every open root; where there is none, a log record or an event of the host's span. */
+  /** An event `spanduct.loss` on open roots; where there is none, a log record or an event of the host's span. */
   loss(loss: Loss): void {
     const event = lossEvent(loss, this.#at(undefined));
-    for (const span of this.#roots) this.#call(span, () => span.span.addEvent(event.name, event.attributes, event.time));
+    let told = 0;
+    for (const span of this.#roots) {
+      if (told++ === MAX_TOLD_OF_LOSS) break;
+      this.#add(span, EVENT_BYTES, () => span.span.addEvent(event.name, event.attributes, event.time));
+    }
     if (this.#roots.isEmpty) this.#side.loss(event);
     this.#delivery.throwFailure();
   }
@@ -279,7 +285,7 @@ export class TracerExecution implements Relay<TracerSpan> {
     if (span.status.code === SpanStatusCode.UNSET) span.mergeStatus(SpanStatusCode.ERROR, error?.message ?? message);
     const { status } = span;
     const attributes: AttributeMap = error?.type === undefined ? {} : { "error.type": error.type };
-    this.#call(span, () => span.span.setAttributes(attributes).setStatus(status));
+    this.#call(span, EVENT_BYTES + attributeBytes(attributes), () => span.span.setAttributes(attributes).setStatus(status));
   }
 
   /** Keep the state of a span of an earlier attempt before this one changes it. */
@@ -292,19 +298,35 @@ export class TracerExecution implements Relay<TracerSpan> {
     return this.#phase === "rolled back" && span.attempt !== this.#attempt;
   }
 
-  #call(span: TracerSpan, run: () => void): void {
-    this.#send({ kind: "call", span, run });
+  /** Do something to a span, for which so many bytes are kept where it has to wait. */
+  #call(span: TracerSpan, bytes: number, run: () => void): void {
+    if (this.#waits(span)) this.#hold({ kind: "call", span, run }, bytes);
+    else this.#run(run);
   }
 
-  #send(held: Extract<HeldCall, { readonly span: TracerSpan }>): void {
-    if (this.#setup.isTransactional || held.span.attempt !== this.#attempt) this.#hold(held);
-    else this.#run(held.run);
+  /** As `#call`, for what the tracer keeps until the span ends. How much of it, its limits say, so this counts all. */
+  #add(span: TracerSpan, bytes: number, run: () => void): void {
+    if (this.#waits(span)) return this.#hold({ kind: "call", span, run }, bytes);
+    const full = this.#held.keep(bytes);
+    if (full !== undefined) return this.#delivery.fail(full);
+    span.keptBytes += bytes;
+    this.#run(run);
+  }
+
+  #end(span: TracerSpan, run: () => void): void {
+    if (this.#waits(span)) return this.#hold({ kind: "end", span, run }, 0);
+    this.#held.bytes -= span.keptBytes;
+    this.#run(run);
+  }
+
+  #waits(span: TracerSpan): boolean {
+    return this.#setup.isTransactional || span.attempt !== this.#attempt;
   }
 
   /** What is held of spans that there was room for comes to its end, whatever the bound. */
-  #hold(held: HeldCall): void {
-    const { full } = this.#held;
-    if (full === undefined || held.kind === "end") this.#held.push(held);
+  #hold(held: HeldCall, bytes: number): void {
+    const full = held.kind === "end" ? undefined : this.#held.refusal(bytes);
+    if (full === undefined) this.#held.push(held, bytes);
     else this.#delivery.fail(full);
   }
 

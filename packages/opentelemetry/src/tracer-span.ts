@@ -1,4 +1,12 @@
-import { type Span, type SpanContext, SpanKind, type SpanStatus, SpanStatusCode } from "@opentelemetry/api";
+import {
+  INVALID_SPAN_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  type SpanStatus,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
 import type { CallSitePlan } from "./call-site.ts";
 import type { Placed } from "./open-roots.ts";
 import {
@@ -38,9 +46,7 @@ export interface TracerSpanOrigin {
   readonly plan: CallSitePlan;
   readonly startTime: readonly [number, number];
   readonly isRoot: boolean;
-  /** The guest's span that it is in. */
-  readonly parent: TracerSpan | undefined;
-  /** Where it hangs when `parent` is not there. */
+  /** Where it hangs when there is no `parent`. */
   readonly outerParent: SpanContext | undefined;
   /** The span that another process left open and that this one goes on with. */
   readonly continues: SpanContext | undefined;
@@ -49,6 +55,9 @@ export interface TracerSpanOrigin {
 /** A guest's span that a tracer makes: started when it is needed, with what the tracer does not tell kept beside. */
 export class TracerSpan implements Steered, Placed {
   readonly origin: TracerSpanOrigin;
+  /** The guest's span that it is in, until it starts: a span that is closed is not to be kept by those that were opened in it. */
+  #parent: TracerSpan | undefined;
+  #parentIdentity: SpanContext | undefined;
   name: string;
   kind: SpanKind = SpanKind.INTERNAL;
   status: SpanStatus = { code: SpanStatusCode.UNSET };
@@ -60,20 +69,39 @@ export class TracerSpan implements Steered, Placed {
   isDropped = false;
   /** Whether the tracer has been told that it ended. */
   isEnded = false;
+  /** About what its events and links take, in bytes. */
+  keptBytes = 0;
   /** Makes it; set before anything else is asked. */
   start: (() => Span) | undefined;
   #span: Span | undefined;
 
-  constructor(origin: TracerSpanOrigin) {
+  constructor(origin: TracerSpanOrigin, parent?: TracerSpan) {
     this.origin = origin;
+    this.#parent = parent;
     this.name = origin.plan.givenName;
     this.timings = new Timings(origin.startTime[0], origin.startTime[1]);
   }
 
   /** The tracer's span, which starts with the first use. */
   get span(): Span {
-    this.#span ??= (this.start as () => Span)();
+    if (this.#span === undefined) {
+      this.#span = (this.start as () => Span)();
+      this.#letGo();
+    }
     return this.#span;
+  }
+
+  /** There is no room to hold its start. */
+  drop(): void {
+    this.isDropped = true;
+    this.#span = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    this.#parentIdentity = this.#parent?.identity;
+    this.#parent = undefined;
+    this.start = undefined;
   }
 
   get isStarted(): boolean {
@@ -87,11 +115,11 @@ export class TracerSpan implements Steered, Placed {
 
   /** Of the tracer's span; before it has started, of the one that it goes on with. */
   get identity(): SpanContext | undefined {
-    return this.#span?.spanContext() ?? this.origin.continues;
+    return this.isDropped ? undefined : (this.#span?.spanContext() ?? this.origin.continues);
   }
 
   get parentIdentity(): SpanContext | undefined {
-    return this.origin.parent?.identity ?? this.origin.outerParent;
+    return this.#parentIdentity ?? this.#parent?.identity ?? this.origin.outerParent;
   }
 
   rename(name: string): void {
@@ -146,7 +174,6 @@ export function readTracerSpan(
       plan,
       startTime: readTime(saved["start"]),
       isRoot: boolean(saved["root"], "root"),
-      parent: undefined,
       outerParent: saved["parent"] === undefined ? undefined : readContext(saved["parent"]),
       continues: readContext(saved["identity"]),
     },

@@ -1,6 +1,7 @@
+import type { TunnelError } from "@spanduct/protocol";
 import { describe, expect, it } from "vitest";
 import { callSite, Guest } from "./guest.ts";
-import { Host } from "./host.ts";
+import { elsewhere, FRESH, Host, type State } from "./host.ts";
 import type { SdkLine } from "./sdk-line.ts";
 
 /** Span limits, as the SDK applies them to its own spans. */
@@ -46,6 +47,78 @@ export function limitsContract(line: SdkLine): void {
       expect(finished.droppedEventsCount).toBe(22);
       expect(finished.links).toHaveLength(128);
       expect(finished.droppedLinksCount).toBe(22);
+    });
+
+    describe("maxHeldBytes", () => {
+      /** Takes 384 bytes, 16 for the value, and two for each character. */
+      const big = (i: number) => ({ a: { string: String(i).padEnd(900) } });
+      const said = callSite("said", { kind: "event" });
+      const kept = (span: { readonly events: readonly { readonly attributes?: object }[] }): number[] =>
+        span.events.map(({ attributes }) => Number((attributes as { a: string }).a));
+
+      it("bounds the events and links of all open spans together: what goes beyond is dropped and counted, until a span ends", () => {
+        const host = new Host(line, { maxHeldBytes: 5000 });
+        const guest = new Guest();
+        const site = guest.callSite(callSite("work"));
+        const event = guest.callSite(said);
+        const [first, second] = [guest.open(site), guest.open(site, {}, { id: 100 })];
+        for (let i = 0; i < 3; i++) guest.emit(event, big(i), i === 0 ? first : second);
+        for (let i = 0; i < 10; i++) guest.follows(first, second);
+        guest.close(first);
+        guest.emit(event, big(3), second);
+        guest.close(second);
+        host.commit(guest.events);
+        const [one, two] = host.spans;
+        expect([kept(one as never), one?.links.length, one?.droppedLinksCount]).toEqual([[0], 3, 7]);
+        expect([kept(two as never), two?.droppedEventsCount]).toEqual([[1, 3], 1]);
+        expect(host.errors).toEqual([]);
+      });
+
+      it("counts no events that have gone to make room for others", () => {
+        const host = new Host(line, { maxHeldBytes: 5000, spanLimits: { eventCountLimit: 2, linkCountLimit: 1 } });
+        const guest = new Guest();
+        const span = guest.open(guest.callSite(callSite("work")));
+        const event = guest.callSite(said);
+        for (let i = 0; i < 20; i++) guest.emit(event, big(i), span);
+        for (let i = 0; i < 20; i++) guest.follows(span, span);
+        guest.close(span);
+        host.commit(guest.events);
+        const work = host.span("work");
+        expect([kept(work as never), work.droppedEventsCount]).toEqual([[18, 19], 18]);
+        expect([work.links.length, work.droppedLinksCount]).toEqual([1, 19]);
+      });
+
+      it("goes for what earlier attempts left, in this process or another one", () => {
+        for (const memory of [(state: State) => state, elsewhere]) {
+          const host = new Host(line, { maxHeldBytes: 5000 });
+          const guest = new Guest();
+          const span = guest.open(guest.callSite(callSite("work")));
+          const event = guest.callSite(said);
+          let state = FRESH;
+          for (let i = 0; i < 5; i++) {
+            guest.emit(event, big(i), span);
+            state = memory(host.commit(guest.events.splice(0), state));
+          }
+          guest.close(span);
+          host.commit(guest.events, state);
+          expect(kept(host.span("work") as never)).toEqual([0, 1]);
+          expect(host.span("work").droppedEventsCount).toBe(3);
+        }
+      });
+
+      it("bounds what a held attempt keeps: records beyond it are dropped and reported", () => {
+        const { provider, finished } = line.logs();
+        const host = new Host(line, { export: "transactional", maxHeldBytes: 5000, loggerProvider: provider });
+        const guest = new Guest();
+        const event = guest.callSite(said);
+        for (let i = 0; i < 5; i++) guest.emit(event, big(i));
+        const site = guest.callSite(callSite("work"));
+        guest.close(guest.open(site, big(9)));
+        host.commit(guest.events);
+        expect(finished()).toHaveLength(2);
+        expect(host.spans).toHaveLength(1);
+        expect(host.errors.map(({ cause }) => (cause as TunnelError).code)).toEqual(Array(3).fill("limit_exceeded"));
+      });
     });
 
     it("events, links and their attributes are held to their limits, oldest first, and text to its length", () => {

@@ -249,6 +249,33 @@ export function tracerContract(line: SdkLine): void {
       expect(host.errors).toEqual(["relay_failed"]);
     });
 
+    it("maxHeldBytes bounds what open spans have been given, and what a held attempt keeps", () => {
+      for (const mode of ["immediate", "transactional"] as const) {
+        const host = new TracerHost({ export: mode, maxHeldBytes: 5000 });
+        const guest = new Guest();
+        const site = guest.callSite(callSite("work"));
+        const event = guest.callSite(callSite("said", { kind: "event" }));
+        const span = guest.open(site);
+        for (let i = 0; i < 4; i++) guest.emit(event, { a: { string: "x".repeat(900) } }, span);
+        guest.close(span);
+        host.commit(guest.events);
+        expect(host.span("work").events).toHaveLength(2);
+        expect(new Set(host.errors)).toEqual(new Set(["relay_failed"]));
+      }
+    });
+
+    it("tells no more than 16 open roots of a loss", () => {
+      const host = new TracerHost();
+      const guest = new Guest();
+      const site = guest.callSite(callSite("work"));
+      const spans = Array.from({ length: 20 }, () => guest.open(site));
+      const receiver = host.attempt(guest.events.splice(0));
+      receiver.batch({ version: 1, clock: "none", baseTimeUnixNano: 0n, sequence: 3, droppedEvents: 0 });
+      for (const span of spans) guest.close(span);
+      for (const one of guest.events) receiver.tryReceive(one);
+      expect(host.spans.filter(({ events }) => events.length > 0)).toHaveLength(16);
+    });
+
     it("damaged state is refused with a code; state of the other relay is left to it", () => {
       const host = new TracerHost();
       const relay = host.relay.execution();

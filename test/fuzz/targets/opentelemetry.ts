@@ -45,6 +45,7 @@ export function openTelemetryTarget(streams: readonly (readonly SinkCall[])[]): 
           export: random.pick(["immediate", "transactional"]),
           rollback: random.pick(["mark", "discard"]),
           ...(random.oneIn(4) && { maxHeld: random.pick([0, 1, 5, 20]) }),
+          ...(random.oneIn(4) && { maxHeldBytes: random.pick([0, 500, 5000]) }),
         },
         hasLogs: random.oneIn(2),
         unsampled: random.pick([0, 0, 2, 5]),
@@ -93,7 +94,9 @@ class Host {
     // What a guest sends is never to blame the relay for, but for what it has no room to hold.
     if (error.code !== "relay_failed") return;
     const { cause } = error;
-    if (isTunnelError(cause) && cause.code === "limit_exceeded" && this.#setup.attempt.export === "transactional") return;
+    const { export: mode, maxHeldBytes } = this.#setup.attempt;
+    const isBounded = mode === "transactional" || maxHeldBytes !== undefined;
+    if (isBounded && isTunnelError(cause) && cause.code === "limit_exceeded") return;
     throw new Violation(`the relay failed: ${error.message}\n${cause instanceof Error ? cause.stack : ""}`);
   }
 
