@@ -1,19 +1,11 @@
 import { type TraceContext, TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
-import {
-  batches,
-  captureConsole,
-  performanceClock,
-  propagate,
-  type SendBatch,
-  type SenderOptions,
-  TracingEventSender,
-} from "@spanduct/sender";
+import { batches, type SendBatch, type SenderOptions, type TracingEventSender } from "@spanduct/sender";
 import type { BatchHandler, Pump } from "@spanduct/transport";
 import type { Hello, RemoteEnd, RemoteReceiver, RemoteReceiverOptions, RemoteSender } from "@spanduct/transport/stream";
+import { beginRun, type ConnectOptions, guestSender } from "./guest-sender.ts";
 import { commit, type Outcome, rollBack } from "./outcome.ts";
-import { fromPlainError, toPlainError } from "./web-port/plain-error.ts";
-import type { ConnectOptions } from "./worker/guest.ts";
+import { fromPlainError, toPlainError } from "./plain-error.ts";
 
 /** Bytes of what ended a guest; more than transports hand on. */
 const MAX_REASON_BYTES = 64 * 1024;
@@ -122,16 +114,12 @@ export interface GuestSender {
 }
 
 /** A sender over a connection that exists. */
-export function openSender(
-  remote: RemoteSender,
-  { captureConsole: capture, ...options }: ConnectOptions & Pick<SenderOptions, "isWatched">,
-): GuestSender {
+export function openSender(remote: RemoteSender, options: ConnectOptions & Pick<SenderOptions, "isWatched">): GuestSender {
   let send: SendBatch = remote.send;
-  const tracing = new TracingEventSender(
+  const tracing = guestSender(
     batches((batch) => send(batch)),
-    { clock: performanceClock(performance), ...options },
+    options,
   );
-  if (capture === true) captureConsole(tracing, console);
   return {
     tracing,
     flushLast() {
@@ -143,10 +131,14 @@ export function openSender(
 
 /** Follow what the host said first. */
 export function follow(tracing: TracingEventSender, { control, context }: Hello): void {
-  tracing.control(control);
+  beginRun(tracing, control, readContext(context));
+}
+
+function readContext(context: Uint8Array): TraceContext | undefined {
   try {
-    propagate(tracing, (JSON.parse(new TextDecoder().decode(context)) as TraceContext | null) ?? undefined);
+    return (JSON.parse(new TextDecoder().decode(context)) as TraceContext | null) ?? undefined;
   } catch {
     // A host that has something else to say.
+    return undefined;
   }
 }

@@ -152,9 +152,9 @@ describe("traceparent", () => {
     expect(sender.traceparent(site.start())).toBeUndefined();
   });
 
-  it.each(["", "0".repeat(31), "g".repeat(32), "0".repeat(33)])("takes %j for no key", (spanKey) => {
+  it.each<unknown>(["", "0".repeat(31), "g".repeat(32), "0".repeat(33), 5, null, {}])("takes %j for no key", (spanKey) => {
     const { sender, site } = guest();
-    propagate(sender, { traceparent: HOST, spanKey });
+    propagate(sender, { traceparent: HOST, spanKey: spanKey as string });
     expect(sender.traceparent(site.start())).toBe(HOST);
   });
 });

@@ -89,16 +89,18 @@ class Contexts implements Propagation {
   }
 }
 
-function read({ traceparent, tracestate, spanKey = "" }: TraceContext): Host | undefined {
+function read({ traceparent, tracestate, spanKey }: TraceContext): Host | undefined {
   const [, traceId, spanId, flags] = /^00-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/.exec(traceparent) ?? [];
   if (traceId === undefined || spanId === undefined || flags === undefined) return undefined;
-  const [a, b, c, d] = [word(spanKey, 0), word(spanKey, 8), word(spanKey, 16), word(spanKey, 24)];
-  const hasKey = /^[\da-f]{32}$/.test(spanKey);
+  // It may come from a host that says anything.
+  const key = String(spanKey);
+  const [a, b, c, d] = [word(key, 0), word(key, 8), word(key, 16), word(key, 24)];
+  const hasKey = /^[\da-f]{32}$/.test(key);
   return {
     traceId,
     hostId: /[1-9a-f]/.test(spanId) ? spanId : undefined,
     traceFlags: Number.parseInt(flags, 16),
-    tracestate,
+    tracestate: tracestate && String(tracestate),
     there: hasKey ? new IdPermutation(a, b, c, d) : undefined,
     // The inverse, with the halves swapped.
     back: hasKey ? new IdPermutation(d, c, b, a) : undefined,

@@ -1,8 +1,8 @@
 import { TracingEventSender } from "@spanduct/sender";
+import type { ConnectOptions } from "../guest-sender.ts";
 import { GuestEnd } from "../web-port/guest-end.ts";
 import { Line } from "../web-port/line.ts";
 import { type Greeting, typeOf } from "../web-port/messages.ts";
-import type { ConnectOptions } from "../worker/guest.ts";
 
 /** How a page connects to its host. */
 export interface FrameConnectOptions extends ConnectOptions {

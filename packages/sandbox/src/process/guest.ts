@@ -4,8 +4,8 @@ import process from "node:process";
 import { isMainThread } from "node:worker_threads";
 import { TracingEventSender } from "@spanduct/sender";
 import { type DescriptorSender, descriptorSender } from "@spanduct/transport/descriptor";
+import type { ConnectOptions } from "../guest-sender.ts";
 import { follow, openSender, writeReason } from "../remote.ts";
-import type { ConnectOptions } from "../worker/guest.ts";
 import { CHANNEL } from "./channel.ts";
 
 /** Where the sender of this process is kept, whichever copies of this package ask for it. */

@@ -1,6 +1,6 @@
 import { type ByteStream, streamSender } from "@spanduct/transport/stream";
+import type { ConnectOptions } from "../guest-sender.ts";
 import { type ConnectedGuest, connectRemote } from "../remote.ts";
-import type { ConnectOptions } from "../worker/guest.ts";
 
 /**
  * Become the guest of the host at the other end of `stream`, once it has said hello. The clock is `performance`. The stream keeps the

@@ -1,7 +1,8 @@
 // Host half.
+
+export type { ConnectOptions } from "../guest-sender.ts";
 export type { Committed, Outcome, RolledBack } from "../outcome.ts";
 // Guest half.
 export type { ConnectedGuest, TracedRemote, TraceRemoteOptions } from "../remote.ts";
-export type { ConnectOptions } from "../worker/guest.ts";
 export { connect } from "./guest.ts";
 export { traceStream } from "./host.ts";

@@ -1,8 +1,8 @@
 import { controlWord, type TraceContext } from "@spanduct/protocol";
-import { captureConsole, performanceClock, propagate, type SenderOutput, TracingEventSender } from "@spanduct/sender";
-import type { ConnectOptions } from "../worker/guest.ts";
+import type { SenderOutput, TracingEventSender } from "@spanduct/sender";
+import { beginRun, type ConnectOptions, guestSender } from "../guest-sender.ts";
+import { toPlainError } from "../plain-error.ts";
 import type { LastWord, Note } from "./messages.ts";
-import { toPlainError } from "./plain-error.ts";
 
 const OFF = controlWord(0, false);
 
@@ -22,19 +22,16 @@ export class GuestEnd {
   readonly #thrown: Event[] = [];
   #hasEnded = false;
 
-  constructor(tunnel: GuestTunnel, { captureConsole: capture, ...options }: ConnectOptions) {
+  constructor(tunnel: GuestTunnel, options: ConnectOptions) {
     this.#tunnel = tunnel;
-    this.tracing = new TracingEventSender(tunnel.output, { clock: performanceClock(performance), isWatched: true, ...options });
-    if (capture === true) captureConsole(this.tracing, console);
+    this.tracing = guestSender(tunnel.output, { isWatched: true, ...options });
     addEventListener("error", (event) => this.#onThrown(event, event.error ?? event.message));
     addEventListener("unhandledrejection", (event) => this.#onThrown(event, event.reason));
   }
 
   /** What the host says first. */
   begin(control: number, traceContext: TraceContext | undefined): void {
-    if (this.#hasEnded) return;
-    this.tracing.control(control);
-    propagate(this.tracing, traceContext);
+    if (!this.#hasEnded) beginRun(this.tracing, control, traceContext);
   }
 
   /** The guest has come to its end, and well unless something was thrown. What is traced afterwards goes nowhere. */

@@ -1,5 +1,5 @@
 import type { TraceContext } from "@spanduct/protocol";
-import type { PlainError } from "./plain-error.ts";
+import type { PlainError } from "../plain-error.ts";
 
 /** What is posted where the application posts as well: between a worker or a frame and its host. */
 export type Greeting =

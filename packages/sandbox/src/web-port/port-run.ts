@@ -4,8 +4,8 @@ import type { Pump } from "@spanduct/transport";
 import { messagePortReceiver } from "@spanduct/transport/message-port";
 import { ringReceiver } from "@spanduct/transport/ring";
 import { commit, type Outcome, rollBack } from "../outcome.ts";
+import { fromPlainError } from "../plain-error.ts";
 import { typeOf } from "./messages.ts";
-import { fromPlainError } from "./plain-error.ts";
 
 const OFF = controlWord(0, false);
 /** A guest that has ended is taken to have no more on its way after so many turns without a message. */

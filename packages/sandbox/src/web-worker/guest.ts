@@ -1,9 +1,9 @@
 import { growingBatches, TracingEventSender } from "@spanduct/sender";
 import { createRing, ringSender } from "@spanduct/transport/ring";
+import type { ConnectOptions } from "../guest-sender.ts";
 import { GuestEnd, type GuestTunnel } from "../web-port/guest-end.ts";
 import { Line } from "../web-port/line.ts";
 import type { Greeting } from "../web-port/messages.ts";
-import type { ConnectOptions } from "../worker/guest.ts";
 import { LAST_WORDS_MS, type WorkerRingOptions } from "../worker/ring.ts";
 import { linkOf } from "./link.ts";
 

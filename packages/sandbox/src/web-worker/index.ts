@@ -1,7 +1,8 @@
 // Host half.
-export type { Committed, Outcome, RolledBack } from "../outcome.ts";
+
 // Guest half.
-export type { ConnectOptions } from "../worker/guest.ts";
+export type { ConnectOptions } from "../guest-sender.ts";
+export type { Committed, Outcome, RolledBack } from "../outcome.ts";
 export type { WorkerRingOptions } from "../worker/ring.ts";
 export { connect, disconnect } from "./guest.ts";
 export type { TracedWorker, TraceWorkerOptions } from "./host.ts";

@@ -1,6 +1,6 @@
 import { WEBSOCKET_PROTOCOL, type WebSocketLike, webSocketSender } from "@spanduct/transport/websocket";
+import type { ConnectOptions } from "../guest-sender.ts";
 import { type ConnectedGuest, connectRemote } from "../remote.ts";
-import type { ConnectOptions } from "../worker/guest.ts";
 
 /**
  * Become the guest of the host behind a `ws:` or `wss:` address, once it has said hello. The clock is `performance`. A guest that ends

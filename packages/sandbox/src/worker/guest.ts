@@ -1,27 +1,12 @@
 import process from "node:process";
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import {
-  batches,
-  captureConsole,
-  growingBatches,
-  performanceClock,
-  propagate,
-  type SendBatch,
-  type SenderOptions,
-  type SenderOutput,
-  TracingEventSender,
-} from "@spanduct/sender";
+import { batches, growingBatches, type SendBatch, type SenderOutput, TracingEventSender } from "@spanduct/sender";
 import { messagePortSender } from "@spanduct/transport/message-port";
 import { ringSender } from "@spanduct/transport/ring";
-import { toPlainError } from "../web-port/plain-error.ts";
+import { beginRun, type ConnectOptions, guestSender } from "../guest-sender.ts";
+import { toPlainError } from "../plain-error.ts";
 import type { RingLink, WorkerLink } from "./link.ts";
 import { LAST_WORDS_MS } from "./ring.ts";
-
-/** How a worker connects to its host. */
-export interface ConnectOptions extends Pick<SenderOptions, "target" | "maxLevel"> {
-  /** Whether what is written to `console` becomes events too. Default false. */
-  readonly captureConsole?: boolean;
-}
 
 /**
  * The sender of this worker; the same one at every call, with the options of the first. Its clock is `performance`, and it
@@ -37,12 +22,10 @@ export function connect(options: ConnectOptions = {}): TracingEventSender {
 
 function open({ port, ring, thrown, control, traceContext }: WorkerLink, options: ConnectOptions): TracingEventSender {
   const output = ring === undefined ? throughPort(port as MessagePort) : throughRing(ring);
-  const sender = new TracingEventSender(output, { clock: performanceClock(performance), isWatched: true, ...options });
-  sender.control(control);
-  propagate(sender, traceContext);
+  const sender = guestSender(output, { isWatched: true, ...options });
+  beginRun(sender, control, traceContext);
   process.on("exit", () => sender.flush());
   process.on("uncaughtExceptionMonitor", (error) => thrown.postMessage(toPlainError(error)));
-  if (options.captureConsole === true) captureConsole(sender, console);
   return sender;
 }
 

@@ -5,7 +5,7 @@ import type { Pump } from "@spanduct/transport";
 import { messagePortReceiver } from "@spanduct/transport/message-port";
 import { createRing, ringReceiver } from "@spanduct/transport/ring";
 import { commit, type Outcome, rollBack } from "../outcome.ts";
-import { fromPlainError } from "../web-port/plain-error.ts";
+import { fromPlainError } from "../plain-error.ts";
 import type { WorkerLink } from "./link.ts";
 import type { WorkerRingOptions } from "./ring.ts";
 

@@ -1,5 +1,5 @@
 import { batches, millisecondClock, propagate, type SenderOptions, TracingEventSender } from "@spanduct/sender";
-import { toPlainError } from "../web-port/plain-error.ts";
+import { toPlainError } from "../plain-error.ts";
 import { AsyncCalls } from "./async-calls.ts";
 import type { Greeting, Tell } from "./link.ts";
 

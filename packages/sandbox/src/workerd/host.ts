@@ -2,7 +2,7 @@ import { DecodeError, TunnelError } from "@spanduct/protocol";
 import type { TracingEventReceiver } from "@spanduct/receiver";
 import type { GuestOptions, GuestStats } from "../guest-runs.ts";
 import { commit, type Outcome, rollBack } from "../outcome.ts";
-import { fromPlainError } from "../web-port/plain-error.ts";
+import { fromPlainError } from "../plain-error.ts";
 import type { TracedAnswer, TracedCall } from "./link.ts";
 
 /** How one call is traced. */

@@ -1,5 +1,5 @@
 import type { TraceContext } from "@spanduct/protocol";
-import type { PlainError } from "../web-port/plain-error.ts";
+import type { PlainError } from "../plain-error.ts";
 
 /** What a guest has to know at the begin of a run. */
 export interface Greeting {
