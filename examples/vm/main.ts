@@ -8,12 +8,14 @@ import { traceVm } from "@spanduct/sandbox/vm";
 const { spanProcessors, parent, end } = hostTracing("check orders");
 const relay = new OpenTelemetryRelay({ spanProcessors });
 
+const context = createContext(Object.create(null));
+const guest = traceVm(context);
 const rule = new Script(readFileSync(new URL("rule.js", import.meta.url), "utf8"), { filename: "rule.js" });
 
 for (const order of [{ id: 1, total: 20 }, { id: 2 }]) {
-  const context = createContext(Object.assign(Object.create(null), { order: JSON.stringify(order) }));
+  context["order"] = JSON.stringify(order);
   const receiver = new TracingEventReceiver({}, {}, [], { relay: relay.execution({ parent }) });
-  const outcome = traceVm(context).run(receiver, () => rule.runInContext(context, { timeout: 200 }) as string);
+  const outcome = guest.run(receiver, () => rule.runInContext(context, { timeout: 200 }) as string);
   console.log(outcome.kind === "committed" ? outcome.value : `order ${order.id} failed: ${outcome.error}`);
 }
 printTrace(end());

@@ -261,6 +261,15 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     return word;
   }
 
+  /**
+   * Say that the guest is not new, that it has sent batches to other receivers: whatever number its next batch has, nothing is lost
+   * before it, and the next control word asks the guest to announce its call sites.
+   */
+  joinGuest(): void {
+    this.#sequence.join();
+    this.#announce = true;
+  }
+
   /** All call sites known so far, those given to the constructor included: merge them into what is stored for the program. */
   persistMetadata(): PersistedMetadata {
     const metadata = Object.create(null) as { [id: string]: CallSiteData };

@@ -255,6 +255,27 @@ describe("TracingEventReceiver asks for call sites, once,", () => {
   });
 });
 
+describe("TracingEventReceiver.joinGuest", () => {
+  it("takes the guest's next batch as the first one and asks for call sites, once", () => {
+    const host = new Host();
+    host.receiver.joinGuest();
+    expect(controlAnnounce(host.receiver.control())).toBe(true);
+    expect(host.batch(7, [callSite(1), newSpan(1)], 3)).toBe(false);
+    expect(host.losses).toEqual([]);
+    expect(host.batch(9, [], 4)).toBe(true);
+    expect(host.losses).toEqual(["loss of 1 batches, 1 events"]);
+  });
+
+  it("still knows what an earlier receiver of the execution was about to get", () => {
+    const before = new Host();
+    before.batch(0, [callSite(1), newSpan(1)]);
+    const host = new Host(before);
+    host.receiver.joinGuest();
+    host.batch(2);
+    expect(host.losses).toEqual(["loss of 1 batches, 0 events"]);
+  });
+});
+
 describe("TracingEventReceiver.maxLevel", () => {
   const level = (receiver: TracingEventReceiver<number>) => controlLevel(receiver.control());
 

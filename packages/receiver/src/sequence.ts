@@ -30,6 +30,13 @@ export class SequenceTracker {
     return { next: this.#next, dropped: this.#dropped ?? 0 };
   }
 
+  /** The guest has sent batches to others before: its next one is the first here. Does nothing where its number is known. */
+  join(): void {
+    if (this.#next !== 0) return;
+    this.#next = undefined;
+    this.#dropped = undefined;
+  }
+
   /**
    * Take note of a batch.
    *

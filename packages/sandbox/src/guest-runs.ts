@@ -27,6 +27,7 @@ export class GuestRuns {
   readonly #onError: ((error: TunnelError) => void) | undefined;
   readonly #turns: Turns;
   #receiver: TracingEventReceiver | undefined;
+  #hasRun = false;
   #ignored = 0;
 
   constructor(options: GuestOptions, turns: Turns) {
@@ -74,6 +75,8 @@ export class GuestRuns {
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => T | Promise<T>): Outcome<T, Span> | Promise<Outcome<T, Span>> {
     if (this.#receiver !== undefined) throw new TunnelError("guest_busy", "the guest is in a run with another receiver");
     this.#receiver = receiver;
+    if (this.#hasRun) receiver.joinGuest();
+    this.#hasRun = true;
     const end = (settle: () => Outcome<T, Span>): Outcome<T, Span> => {
       quietly(() => this.#turns.end());
       this.#receiver = undefined;

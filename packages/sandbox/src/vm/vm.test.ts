@@ -291,6 +291,17 @@ describe("run", () => {
     expect(second.losses).toEqual([]);
   });
 
+  it("serves one execution after another in the same context, and nothing counts as lost", () => {
+    const { guest, context } = traced();
+    for (let i = 0; i < 3; i++) {
+      const trace = new TraceRecorder();
+      const receiver = receiverOf(trace);
+      guest.run(receiver, () => runInContext("console.log('hello'); spanduct.tracing.flush(); console.log('bye')", context));
+      expect(trace.events.map(({ values }) => values["message"])).toEqual([{ string: "hello" }, { string: "bye" }]);
+      expect(receiver.stats).toMatchObject({ events: 3, batches: 2, refused: {}, lostBatches: 0 });
+    }
+  });
+
   it('throws "guest_busy" in a run', () => {
     const { guest } = traced();
     const outcome = guest.run(receiverOf(new TraceRecorder()), () => {
