@@ -43,7 +43,7 @@ describe("InFlight", () => {
       inFlight.sent(0);
     }
     expect(() => inFlight.check(0)).toThrow(
-      "[transport_failed] 0 bytes refused: 0 of 16777216, in 65536 batches, are on their way",
+      "[transport_failed] 0 bytes refused: 0 of 16777216, in 16384 batches, are on their way",
     );
     inFlight.answered(1, WORD);
     inFlight.check(0);

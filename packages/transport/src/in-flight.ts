@@ -5,7 +5,7 @@ import { Fifo } from "./fifo.ts";
 export const DEFAULT_MAX_IN_FLIGHT_BYTES: number = 16 * 1024 * 1024;
 
 /** Batches that may be on their way: each costs memory of its own on both sides, however small it is. */
-export const MAX_IN_FLIGHT_BATCHES = 65_536;
+export const MAX_IN_FLIGHT_BATCHES = 16_384;
 
 /** What a guest has sent and its host has not answered, and what the host said last. */
 export class InFlight {

@@ -278,7 +278,7 @@ it.each([
   await once(worker, "online");
   const late: number[] = [];
   let most = before;
-  for (const end = performance.now() + 1000; performance.now() < end && !cut; ) {
+  for (const end = performance.now() + 30_000; performance.now() < end && !cut; ) {
     const start = performance.now();
     await new Promise((resolve) => setTimeout(resolve, 5));
     late.push(performance.now() - start - 5);

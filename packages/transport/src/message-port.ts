@@ -32,7 +32,7 @@ export type Poll = () => { readonly message: unknown } | undefined;
 
 /** How the guest's end is set up. */
 export interface MessagePortSenderOptions {
-  /** Bytes that may be on their way: sent, and not yet answered by the host. Default 16 MiB, in at most 65536 batches. */
+  /** Bytes that may be on their way: sent, and not yet answered by the host. Default 16 MiB, in at most 16384 batches. */
   readonly maxInFlightBytes?: number;
   /**
    * With it, what the host answered is read at every `send`, so that a guest that never returns to its event loop learns of it.

@@ -55,7 +55,7 @@ export interface Hello {
 
 /** How the guest's end is set up. */
 export interface RemoteSenderOptions {
-  /** Bytes that may be on their way: sent, and not yet answered by the host. Default 16 MiB, in at most 65536 batches. */
+  /** Bytes that may be on their way: sent, and not yet answered by the host. Default 16 MiB, in at most 16384 batches. */
   readonly maxInFlightBytes?: number;
 }
 
