@@ -5,16 +5,21 @@ import { missingRuntime } from "../../test/support/runtimes.ts";
 
 const HERE = import.meta.dirname;
 const SUITES = resolve(HERE, "../../packages/sandbox/test");
-const deno = runtimeProcess(resolve(HERE, "node_modules/deno/deno"), ["run", "--allow-all"], missingRuntime("deno", "deno"));
+const PERMISSIONS = resolve(HERE, "permissions-suite.ts");
+const deno = runtimeProcess(
+  resolve(HERE, "node_modules/deno/deno"),
+  ["run", "--allow-all", "--unstable-worker-options"],
+  missingRuntime("deno", "deno"),
+);
 
 await remoteSuite("Deno", deno, {
   suite: resolve(HERE, "worker-suite.ts"),
   guests: { "guest.js": resolve(SUITES, "worker-guest.ts") },
   platform: "node",
 });
-for (const suite of ["web-worker-suite.ts", "web-worker-ring-suite.ts"]) {
+for (const suite of [...["web-worker-suite.ts", "web-worker-ring-suite.ts"].map((file) => resolve(SUITES, file)), PERMISSIONS]) {
   await remoteSuite("Deno", deno, {
-    suite: resolve(SUITES, suite),
+    suite,
     guests: { "guest.js": resolve(SUITES, "web-worker-guest.ts") },
     platform: "node",
   });

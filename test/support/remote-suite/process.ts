@@ -1,8 +1,8 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import type { RemoteRun, RemoteRuntime } from "./remote-suite.ts";
@@ -23,10 +23,14 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 `;
 
-/** A process of another runtime, started as `command ...args runner.js`. */
+/**
+ * A process of another runtime, started as `command ...args runner.js`.
+ *
+ * @param command path of its binary
+ */
 export function runtimeProcess(command: string, args: readonly string[], missing: string | undefined): RemoteRuntime {
   return {
-    missing,
+    missing: missing ?? (existsSync(command) ? undefined : `${basename(command)} was not installed for this machine`),
     async load(modules) {
       const folder = mkdtempSync(join(tmpdir(), "remote-suite-"));
       writeFileSync(join(folder, "package.json"), `{ "type": "module" }`);
