@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
 import { TracingEventReceiver } from "@spanduct/receiver";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocketServer, WebSocket as WsSocket } from "ws";
+import { findChromium, launchChromium, serveSite } from "../../../../examples/support/chromium.ts";
 import { sandboxContract } from "../../../../test/contract/sandbox.ts";
 import { type ProgramName, programSource } from "../../../../test/contract/sandbox-programs.ts";
 import { type RecordedSpan, TraceRecorder } from "../../../../test/support/trace-recorder.ts";
@@ -12,6 +15,7 @@ import { connect } from "./guest.ts";
 import { traceWebSocket } from "./host.ts";
 
 const GUEST = JSON.stringify(new URL("../../dist/websocket/index.js", import.meta.url).href);
+const GUEST_FILE = JSON.stringify(fileURLToPath(new URL("../../dist/websocket/index.js", import.meta.url)));
 const SENDER = JSON.stringify(import.meta.resolve("@spanduct/sender"));
 
 /** Each guest has a path of its own. */
@@ -120,4 +124,36 @@ describe("traceWebSocket", () => {
 it("connect: rejects where there is no host", async () => {
   const socket = new WsSocket("ws://127.0.0.1:1", "spanduct.v1");
   await expect(connect(socket)).rejects.toMatchObject({ code: "transport_closed" });
+});
+
+const noChromium = findChromium() === undefined ? " (there is no Chromium)" : "";
+it.skipIf(noChromium !== "")(`connect: a page is traced into a host on Node${noChromium}`, { timeout: 120_000 }, async () => {
+  const { outputFiles } = await build({
+    stdin: { contents: `export { connect } from ${GUEST_FILE};`, resolveDir: import.meta.dirname },
+    bundle: true,
+    format: "esm",
+    write: false,
+  });
+  await using site = await serveSite(new Map([["/guest.js", outputFiles[0]?.text ?? ""]]));
+  const browser = await launchChromium();
+  onTestFinished(() => browser.close());
+  const page = await browser.newPage();
+  await page.goto(`http://localhost:${site.port}/`);
+  const [url, socket] = expectGuest();
+  // As text, for vitest takes every import() that it sees for one of its own.
+  const unanswered = page.evaluate(`(async () => {
+    const { connect } = await import("/guest.js");
+    const { tracing, close } = await connect(${JSON.stringify(url)}, { captureConsole: true });
+    const item = tracing.span({ name: "item", fields: ["i"] });
+    tracing.span({ name: "page" }).run(undefined, () => {
+      for (let i = 0; i < 5000; i++) item.enter({ i }).close();
+      console.log("done");
+    });
+    return close();
+  })()`);
+  const host = trace(await socket);
+  expect((await host.outcome).kind).toBe("committed");
+  expect(await unanswered).toBe(0);
+  expect(host.trace.spans).toHaveLength(5001);
+  expect(host.trace.events.map(({ values }) => values["message"])).toEqual([{ string: "done" }]);
 });
