@@ -576,6 +576,17 @@ export function storeContract(name: string, setUp: () => Promise<StoreBackend>):
         expect(await later.executions.inspect("order")).toMatchObject({ backlog: 0 });
       });
 
+      it('exports: "drain": nothing is exported but while drain is called, which tells how far it is', async () => {
+        const tested = host({ exports: "drain" });
+        await tested.finish("order", workflow(2));
+        expect(await tested.executions.inspect("order")).toMatchObject({ backlog: 2 });
+        expect(tested.exported).toEqual([]);
+        const progress: number[] = [];
+        await tested.executions.drain({ onProgress: (rows) => progress.push(rows) });
+        expect(progress).toEqual([2]);
+        expect(Object.keys(tested.committed)).toHaveLength(6);
+      });
+
       it("an outbox of a build that is not known stays, the others go out", async () => {
         const store = await open();
         await committed(store, "new", { outbox: ['{"format":"spanduct.outbox/99","records":[]}', "junk"] });

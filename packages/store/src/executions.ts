@@ -53,6 +53,11 @@ export interface ExecutionsOptions extends TracePolicy {
    * host may go on from the last commit. Default 10000.
    */
   readonly leaseMs?: number;
+  /**
+   * When this host exports what is committed, by itself or by others: in the `background`, the default, or only while `drain` is called,
+   * for hosts that leave it to others.
+   */
+  readonly exports?: "background" | "drain";
   /** What is tried again: attempts that the store has failed, and exports. */
   readonly retry?: RetryOptions;
   /** Told what goes wrong in the background, and what guests are refused. What it throws is ignored. */
@@ -194,7 +199,7 @@ export class Executions {
   #opened: Promise<void> | undefined;
 
   constructor(options: ExecutionsOptions) {
-    const { store, relay, leaseMs = 10_000, retry = {}, environment } = options;
+    const { store, relay, leaseMs = 10_000, exports = "background", retry = {}, environment } = options;
     this.#options = options;
     this.#store = store;
     this.#relay = relay;
@@ -210,6 +215,7 @@ export class Executions {
       holder: this.#holder,
       leaseMs: this.#leaseMs,
       retry,
+      inBackground: exports === "background",
       onError: (error) => this.#report(error),
     });
   }
@@ -316,11 +322,12 @@ export class Executions {
    * Export everything that is committed and that no other host is exporting. Happens by itself, in the background, after each commit
    * and after the first use; call it to know that it is done.
    *
+   * @param options `onProgress`: told how many rows of the outbox were exported so far
    * @throws what a span processor failed with: it is tried again later
    */
-  async drain(): Promise<void> {
+  async drain(options: { readonly onProgress?: (rows: number) => void } = {}): Promise<void> {
     await this.#use();
-    await this.#exporter.drain();
+    await this.#exporter.drain(options.onProgress);
   }
 
   /** Wait for runs and for the export that is under way, then close the store. What is left in the outbox stays there. */

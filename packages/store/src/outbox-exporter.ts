@@ -23,6 +23,8 @@ export interface OutboxExporterOptions {
   /** After how long others take over what this host has claimed. */
   readonly leaseMs: number;
   readonly retry: RetryOptions;
+  /** Whether anything happens without `drain`. */
+  readonly inBackground: boolean;
   readonly onError: (error: unknown) => void;
 }
 
@@ -32,6 +34,8 @@ export class OutboxExporter {
   readonly #stop: AbortController = new AbortController();
   #current: Promise<void> | undefined;
   #isWoken = false;
+  #onProgress: ((rows: number) => void) | undefined;
+  #exported = 0;
   /** Why the last round ended early. */
   #failure: unknown;
   #failures = 0;
@@ -44,9 +48,7 @@ export class OutboxExporter {
 
   /** There is something to export, or may be. */
   wake(): void {
-    if (this.#stop.signal.aborted) return;
-    this.#isWoken = true;
-    this.#current ??= this.#work();
+    if (this.#options.inBackground) this.#start();
   }
 
   /**
@@ -54,8 +56,10 @@ export class OutboxExporter {
    *
    * @throws what a flush rejected with, or TunnelError "store_failed": it is tried again later, in the background
    */
-  async drain(): Promise<void> {
-    this.wake();
+  async drain(onProgress?: (rows: number) => void): Promise<void> {
+    this.#onProgress = onProgress;
+    this.#exported = 0;
+    this.#start();
     while (this.#current !== undefined) await this.#current;
     const failure = this.#failure;
     if (failure !== undefined) throw failure;
@@ -66,6 +70,12 @@ export class OutboxExporter {
     this.#stop.abort();
     this.#timer?.abort();
     await this.#current;
+  }
+
+  #start(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#isWoken = true;
+    this.#current ??= this.#work();
   }
 
   async #work(): Promise<void> {
@@ -86,7 +96,7 @@ export class OutboxExporter {
       }
     }
     this.#current = undefined;
-    if (nextMs !== undefined && !this.#stop.signal.aborted) void this.#wakeAt(nextMs);
+    if (nextMs !== undefined && this.#options.inBackground && !this.#stop.signal.aborted) void this.#wakeAt(nextMs);
   }
 
   async #wakeAt(ms: number): Promise<void> {
@@ -108,6 +118,8 @@ export class OutboxExporter {
       const exported = await this.#export(rows);
       store.faults?.("export:delivered");
       if (exported.length > 0) await store.acknowledge(exported);
+      this.#exported += exported.length;
+      this.#onProgress?.(this.#exported);
     }
   }
 
