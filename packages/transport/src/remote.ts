@@ -63,7 +63,7 @@ export interface RemoteSenderOptions {
 export interface RemoteReceiverOptions {
   /** Control word to begin with: `receiver.control()`. Default: the level `trace`. */
   readonly control?: number;
-  /** What else to say to the guest first, at most 64 KiB. Default nothing. */
+  /** What else to say to the guest first, at most 65532 bytes. Default nothing. */
   readonly context?: Uint8Array;
   /** Bytes of one batch; a guest that announces more is cut off. Default 4 MiB, as in a receiver's `maxBatchBytes`. */
   readonly maxBatchBytes?: number;
@@ -171,7 +171,11 @@ export class RemoteGuest implements DescriptorSender {
     this.flush();
     if (this.#gone !== undefined) throw this.#gone;
     if (!isLast) this.#inFlight.check(batch.length);
-    this.#wire.post(FrameKind.batch, batch);
+    try {
+      this.#wire.post(FrameKind.batch, batch);
+    } catch (cause) {
+      throw new TunnelError("transport_failed", "the connection refused a batch", { cause });
+    }
     this.#inFlight.sent(batch.length);
     return this.#inFlight.takeWord();
   }
