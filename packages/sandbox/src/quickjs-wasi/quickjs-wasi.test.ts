@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { PersistedMetadata, TunnelError } from "@spanduct/protocol";
+import { InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace";
+import { type GuestSpan, OpenTelemetryRelay } from "@spanduct/opentelemetry";
+import type { PersistedMetadata, PersistedSpans, TunnelError } from "@spanduct/protocol";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import {
   type Outcome,
@@ -373,6 +375,47 @@ describe("a VM restored from a snapshot", () => {
     expect(end).toMatchObject({ kind: "committed", spans: {} });
     expect(first.lines()).toEqual(["· note text=begun", "order answer=yes", "  · note text=approved"]);
     expect(next.stats).toMatchObject({ refused: {}, lostBatches: 0, droppedEvents: 0, callSites: 2 });
+  });
+
+  it("propagates its spans by the ids that are exported, those from before the snapshot and those from after it", async () => {
+    const exporter = new InMemorySpanExporter();
+    const relay = new OpenTelemetryRelay({ spanProcessors: [new SimpleSpanProcessor({ exporter })] });
+    const traceId = "0af7651916cd43dd8448eb211c80319c";
+    const attempt = (number: number) =>
+      relay.execution({ seed: 7n, attempt: number, parent: { traceId, spanId: `000000000000000${number + 1}`, traceFlags: 1 } });
+    const before = await traced();
+    const receiver = new TracingEventReceiver<GuestSpan>({}, {}, [], { relay: attempt(0) });
+    const outcome = before.guest.run(receiver, () =>
+      before.vm
+        .evalCode(`globalThis.order = spanduct.tracing.span({ name: "order" }).enter(); spanduct.tracing.traceparent(order)`)
+        .consume((header) => header.toString()),
+    );
+    if (outcome.kind === "rolled_back") throw outcome.error;
+
+    const { vm, guest } = await restored(before.vm);
+    const state = JSON.parse(JSON.stringify(outcome.spans)) as PersistedSpans;
+    const next = new TracingEventReceiver<GuestSpan>(receiver.persistMetadata(), state, [], { relay: attempt(1) });
+    const end = guest.run(next, () =>
+      vm
+        .evalCode(`
+        const { tracing } = spanduct;
+        const pay = tracing.span({ name: "pay" }).start();
+        const headers = [tracing.traceparent(), tracing.traceparent(order), tracing.traceparent(pay)];
+        pay.close();
+        order.close();
+        headers;
+      `)
+        .consume((headers) => vm.dump(headers) as string[]),
+    );
+    if (end.kind === "rolled_back") throw end.error;
+    const idOf = (name: string) =>
+      exporter
+        .getFinishedSpans()
+        .find((span) => span.name === name)
+        ?.spanContext().spanId;
+    const header = (id: string | undefined): string => `00-${traceId}-${id}-01`;
+    expect(outcome.value).toBe(header(idOf("order")));
+    expect(end.value).toEqual([header("0000000000000002"), header(idOf("order")), header(idOf("pay"))]);
   });
 
   it("announces its call sites again to a host that has lost them", async () => {
