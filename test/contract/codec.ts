@@ -298,6 +298,20 @@ export function codecContract({ name, codec, nonFiniteFloats }: CodecUnderTest):
       ]);
     });
 
+    it("maxEventsPerBatch: a name that a call site declares counts as an event", () => {
+      const site: SinkCall = ["newCallSite", 1, SITE, undefined];
+      const after: SinkCall = ["spanEntered", 1, undefined];
+      const batchOf = [["batch", HEADER], site, after] as const;
+      const counted = 1 + SITE.fields.length + 1;
+      const decoded = (max: number) => decode(encode(batchOf), { ...DEFAULT_LIMITS, maxEventsPerBatch: max });
+      expect(decoded(counted).errors).toEqual([]);
+      expect(plain(decoded(counted).calls)).toEqual(plain(batchOf));
+      expect(decoded(counted - 1).errors.map(({ code }) => code)).toEqual(["limit_exceeded"]);
+      expect(decoded(counted - 1).calls).toHaveLength(2);
+      // Also where there was no room for all of its names.
+      expect(decoded(1).calls).toHaveLength(2);
+    });
+
     it("counts up to 1024 values of a record, or maxValuesPerRecord, and refuses one that has more", () => {
       const record = (count: number): SinkCall => {
         const many = Array.from({ length: count }, (_, i) => [`v${i}`, ValueKind.bool, true] as const);

@@ -5,7 +5,7 @@
 export interface Limits {
   /** Bytes of one batch handed to `receiveBatch`. */
   readonly maxBatchBytes: number;
-  /** Events of one batch; what comes behind them is not read. */
+  /** Events of one batch, the names that call sites declare counted with them; what comes behind is not read. */
   readonly maxEventsPerBatch: number;
   /** Bytes of all batches that one receiver accepts. */
   readonly maxExecutionBytes: number;

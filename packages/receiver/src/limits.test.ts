@@ -203,7 +203,7 @@ describe("TracingEventReceiver", () => {
 
   it("takes maxEventsPerBatch events of a batch, and nothing of it beyond", () => {
     const { receiver, errors } = host({ maxEventsPerBatch: 2 });
-    receiver.receiveBatch(batchOf(protobuf, [callSite(1), newSpan(1)]));
+    receiver.receiveBatch(batchOf(protobuf, [callSite(1, { fields: [] }), newSpan(1)]));
     expect(errors).toEqual([]);
     receiver.receiveBatch(batchOf(protobuf, [newSpan(2), newSpan(3), newSpan(4), newSpan(5)], { sequence: 1 }));
     expect(errors).toMatchObject([{ name: "DecodeError", code: "limit_exceeded" }]);

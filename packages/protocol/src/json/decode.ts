@@ -123,8 +123,9 @@ export class JsonDecoder implements BatchDecoder {
       }
       const error = this.#tryLine(bytes, start, end);
       if (left > maxEventsPerBatch && this.#kind !== Key.batch) left--;
-      if (left-- === 0) return onError(tooManyEvents(this.#limits, start));
+      if (--left < 0) return onError(tooManyEvents(this.#limits, start));
       if (error === undefined) {
+        if (this.#kind === Key.new_call_site) left -= (this.#data as CallSiteData).fields.length;
         this.#dispatch(sink);
       } else {
         onError(error);

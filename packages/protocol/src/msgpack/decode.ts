@@ -22,6 +22,8 @@ type OnError = (error: DecodeError) => void;
 export class MsgpackDecoder implements BatchDecoder {
   readonly #limits: Limits;
   readonly #reader: MsgpackReader;
+  /** How many more events of the batch are read. */
+  #left = 0;
   /** Time of the last event that had one, relative to the base. */
   #last = 0;
 
@@ -46,9 +48,10 @@ export class MsgpackDecoder implements BatchDecoder {
     if (header === undefined) return;
     sink.batch(header);
     let bad = 0;
-    for (let events = 0; !reader.atEnd; events++) {
+    this.#left = this.#limits.maxEventsPerBatch;
+    while (!reader.atEnd) {
       const start = reader.pos;
-      if (events >= this.#limits.maxEventsPerBatch) return onError(tooManyEvents(this.#limits, start));
+      if (--this.#left < 0) return onError(tooManyEvents(this.#limits, start));
       const send = this.#try(() => this.#event(), onError);
       if (send !== undefined) {
         send(sink);
@@ -197,6 +200,7 @@ export class MsgpackDecoder implements BatchDecoder {
     const count = reader.array("the list of fields");
     if (count > this.#limits.maxFieldsPerCallSite) reader.exceed("maxFieldsPerCallSite", count, fieldsAt);
     const fields = Array.from({ length: count }, () => reader.text());
+    this.#left -= count;
     return {
       kind,
       name,

@@ -26,6 +26,8 @@ export class ProtobufDecoder implements BatchDecoder {
   #bytes: Uint8Array = NO_BYTES;
   #view: DataView = NO_VIEW;
   #pos = 0;
+  /** How many more events of the batch are read. */
+  #left = 0;
   /** Time of the last event that had one, relative to the base. */
   #last = 0;
 
@@ -66,10 +68,11 @@ export class ProtobufDecoder implements BatchDecoder {
     if (header === undefined) return;
     sink.batch(header);
     let bad = 0;
-    for (let events = 0; ; events++) {
+    this.#left = this.#limits.maxEventsPerBatch;
+    for (;;) {
       const end = this.#tryFrame(onError);
       if (end < 0) return;
-      if (events >= this.#limits.maxEventsPerBatch) return onError(tooManyEvents(this.#limits, end));
+      if (--this.#left < 0) return onError(tooManyEvents(this.#limits, end));
       if (this.#tryEvent(end, onError)) {
         this.#dispatch(sink);
       } else if (++bad === MAX_BAD_EVENTS) {
@@ -243,6 +246,7 @@ export class ProtobufDecoder implements BatchDecoder {
       else if (tag === 0x4a) {
         if (fields.length === this.#limits.maxFieldsPerCallSite) this.#exceed("maxFieldsPerCallSite", fields.length);
         fields.push(this.#string(end));
+        this.#left--;
       } else this.#skip(tag, end);
     }
     this.#within(end);
