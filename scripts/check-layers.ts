@@ -31,8 +31,9 @@ export const LAYERS: { readonly [name: string]: Layer } = {
   "@spanduct/sandbox": {
     packages: ["@spanduct/protocol", "@spanduct/transport", "@spanduct/sender", "@spanduct/receiver"],
     others: {
-      "node:*": ["worker", "vm", "process"],
+      "node:*": ["worker", "vm", "process", "temporal"],
       "@extism/extism": [],
+      "@temporalio/workflow": ["temporal"],
       "quickjs-emscripten-core": ["quickjs"],
       "quickjs-wasi": ["quickjs-wasi"],
     },

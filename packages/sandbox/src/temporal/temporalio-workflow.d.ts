@@ -1,0 +1,6 @@
+// What is used of the peer, which is too heavy to be a development dependency here. `runtimes/temporal` has the real one.
+declare module "@temporalio/workflow" {
+  /** Whether this code runs in a workflow. */
+  export function inWorkflowContext(): boolean;
+  export function proxySinks<Sinks>(): Sinks;
+}
