@@ -43,6 +43,16 @@ export const BUDGETS: readonly Budget[] = [
     source: 'import { install } from "./packages/sandbox/dist/guest-script.js"; install(globalThis);',
     maxGzipBytes: 7168,
   },
+  {
+    name: "@spanduct/sandbox/web-worker guest half, with its ring",
+    source: 'export { connect, disconnect } from "./packages/sandbox/dist/web-worker/index.js";',
+    maxGzipBytes: 9728,
+  },
+  {
+    name: "@spanduct/sandbox/iframe guest half",
+    source: 'export { connect, connected, disconnect } from "./packages/sandbox/dist/iframe/index.js";',
+    maxGzipBytes: 8192,
+  },
 ];
 
 export interface Size {

@@ -30,7 +30,8 @@ export interface TracedWorker<Span = unknown> {
 /**
  * Start a Web Worker whose `connect()` sends to `receiver`, and settle the receiver when the guest has ended and all that it sent
  * has been taken in: `self.close()` and `disconnect()` in the guest commit; what nobody catches there, a script that does not load
- * and `worker.terminate()` roll back. A worker that just has nothing left to do is not seen to end by anybody.
+ * and `worker.terminate()` roll back. So does a worker that floods the tunnel or breaks its ring ("transport_failed", "malformed"). A
+ * worker that just has nothing left to do is not seen to end by anybody.
  *
  * @param start URL of a module, or a function that makes the worker and gives it `name`, which the tunnel needs: bundlers want to
  *   see `new Worker(new URL("./guest.ts", import.meta.url), { type: "module", name })`
