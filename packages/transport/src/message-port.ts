@@ -129,8 +129,8 @@ export interface MessagePortReceiverOptions {
   /** Shares the event loop with the other guests of this thread. Default: a pump of its own. */
   readonly pump?: Pump;
   /**
-   * Told once that the guest was cut off, "transport_failed": the port is closed, what it had queued is lost, and the platform
-   * goes on to take memory for what it posts until it is terminated.
+   * Told once that the guest was cut off, "transport_failed": what it had queued is lost, and what it goes on to post is dropped,
+   * which costs the host time until the guest is terminated.
    */
   readonly onFailure?: (error: TunnelError) => void;
 }
@@ -141,7 +141,7 @@ export interface MessagePortStats {
   readonly bytes: number;
   /** Messages that were no batches, or could not be read. */
   readonly ignored: number;
-  /** Batches that had arrived when the guest was cut off, and were not handled. */
+  /** Batches that came and were not handled, because the guest was cut off or the port closed. */
   readonly lost: number;
 }
 
@@ -149,8 +149,8 @@ export interface MessagePortStats {
 export interface MessagePortReceiver {
   readonly stats: MessagePortStats;
   /**
-   * Resolves when all that has arrived is handled, or the guest was cut off: before an execution is committed, or when its worker
-   * has exited. A guest that goes on sending keeps it waiting.
+   * Resolves when all that has arrived is handled, or dropped: before an execution is committed, or when its worker has exited. A
+   * guest that goes on sending keeps it waiting.
    */
   drain(): Promise<void>;
   /** Close the port. What was not handled is not. */
@@ -207,6 +207,7 @@ class Receiver implements MessagePortReceiver {
   #unread = 0;
   /** Whether the port keeps the thread alive; undefined where nobody can know. */
   #isRef: boolean | undefined;
+  #isCut = false;
   #closed = false;
   readonly #drained: (() => void)[] = [];
   #batches = 0;
@@ -239,7 +240,7 @@ class Receiver implements MessagePortReceiver {
     if (this.#closed) return;
     this.#closed = true;
     this.#port.close?.();
-    while (this.#waiting.shift() !== undefined) this.#lost++;
+    this.#drop();
     this.#wake();
   }
 
@@ -254,7 +255,11 @@ class Receiver implements MessagePortReceiver {
         if (++this.#events > MAX_EVENTS) this.#move();
         this.#wake();
       },
-      messageerror: () => this.#ignore(),
+      messageerror: () => {
+        this.#ignore();
+        if (++this.#events > MAX_EVENTS) this.#move();
+        this.#wake();
+      },
     });
     if (this.#isRef === false) (port as NodePort).unref?.();
   }
@@ -299,7 +304,7 @@ class Receiver implements MessagePortReceiver {
   }
 
   #answer(): void {
-    if (this.#closed || this.#word === undefined || this.#unread >= MAX_UNREAD_ANSWERS) return;
+    if (this.#closed || this.#isCut || this.#word === undefined || this.#unread >= MAX_UNREAD_ANSWERS) return;
     const answer: Answer = [this.#owed, this.#word];
     this.#owed = 0;
     this.#told = this.#word;
@@ -330,6 +335,10 @@ class Receiver implements MessagePortReceiver {
       return;
     }
     if (!(message instanceof ArrayBuffer)) return this.#ignore();
+    if (this.#isCut) {
+      this.#lost++;
+      return;
+    }
     this.#waiting.push(message);
     this.#waitingBytes += message.byteLength;
     // Whatever its size, a guest may send one when nothing is on its way: the oldest.
@@ -344,10 +353,17 @@ class Receiver implements MessagePortReceiver {
     if (++this.#ignored > MAX_IGNORED) this.#fail(`the guest sent ${this.#ignored} messages that are no batches`);
   }
 
+  /** The port stays open, because closing it would free all that is queued there at once, which takes its time too. */
   #fail(reason: string): void {
-    if (this.#closed) return;
-    this.close();
+    if (this.#isCut) return;
+    this.#isCut = true;
+    this.#drop();
     this.#onFailure?.(new TunnelError("transport_failed", reason));
+  }
+
+  #drop(): void {
+    while (this.#waiting.shift() !== undefined) this.#lost++;
+    this.#waitingBytes = 0;
   }
 }
 
