@@ -8,9 +8,9 @@ const LINK: WorkerLink = {
   ring: { capacity: 4096 },
 };
 
-it("linkOf: finds the link behind any name, whatever the trace state", { timeout: 60_000 }, () => {
+it("linkOf: finds the link behind any name, whatever the trace state", () => {
   const hostile = fc.constantFrom("spanduct:", 'spanduct:{"control":1}', "\\", '"', "\n");
-  const text = fc.array(fc.oneof(fc.string({ unit: "binary" }), hostile), { maxLength: 5 }).map((parts) => parts.join(""));
+  const text = fc.array(fc.oneof(fc.string(), hostile), { maxLength: 5 }).map((parts) => parts.join(""));
   fc.assert(
     fc.property(text, text, (name, tracestate) => {
       const { traceparent } = LINK.traceContext as { readonly traceparent: string };
