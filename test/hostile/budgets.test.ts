@@ -135,7 +135,8 @@ describe("a chain of ten thousand errors", () => {
     expect(errors).toEqual([]);
     let depth = 0;
     let last: TracedError | null = null;
-    const [error] = (calls[1]?.[3] as unknown as { raws: [TracedError] }).raws;
+    const [, , , read] = calls[1] as unknown as [string, number, undefined, { readonly raws: readonly [TracedError] }];
+    const [error] = read.raws;
     for (let link: TracedError | null = error; link !== null; link = link.source) {
       depth++;
       last = link;
