@@ -79,7 +79,7 @@ describe.skipIf(why !== "")(`workflows of Temporal${why}`, { timeout: 60_000 }, 
       const noted = { ...onStart, onEnd: () => undefined, forceFlush: async () => undefined, shutdown: async () => undefined };
       const relay = new OpenTelemetryRelay({ spanProcessors: [processor, noted] });
       this.tracing = traceTemporal<unknown>({
-        relay: (attempt) => relay.execution({ ...attempt, parent: ROOT_CONTEXT, rollback }),
+        relay: (attempt) => relay.execution({ parent: ROOT_CONTEXT, ...attempt, rollback }),
         onOutcome: ({ kind }) => void this.outcomes.push(kind),
         ...options,
       });
@@ -436,6 +436,44 @@ describe.skipIf(why !== "")(`workflows of Temporal${why}`, { timeout: 60_000 }, 
         const [traced, untraced] = [await runs[0], await runs[1]];
         expect(JSON.stringify(traced?.[0])).toBe(JSON.stringify(untraced?.[0]));
         expect([traced?.[1], untraced?.[1]]).toEqual([3, 0]);
+      }
+    });
+
+    it("knows the ids that the host gives its spans, and puts them under the span that is named in the memo", async () => {
+      const [traceId, spanId] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
+      const traceparent = `00-${traceId}-${spanId}-01`;
+      const run = { runId: newRunId(), workflowType: "propagating", task: FIRST };
+      const seenBy = async (memo: { readonly [name: string]: unknown }, replays: boolean): Promise<[unknown, Host]> => {
+        const host = new Host();
+        const instance = await host.instance({ ...run, memo });
+        if (replays) await instance.replay(FIRST);
+        else await instance.activate(FIRST);
+        const { successful } = await instance.activate(SECOND);
+        const result = successful?.commands?.[0]?.completeWorkflowExecution?.result?.data;
+        return [JSON.parse(new TextDecoder().decode(result as Uint8Array)), host];
+      };
+      const [seen, { spans }] = await seenBy({ traceparent }, false);
+      const [before, after] = [find(spans, "before"), find(spans, "after")];
+      const headerOf = (span: ReadableSpan): string => `00-${traceId}-${span.spanContext().spanId}-01`;
+      expect(seen).toEqual([traceparent, headerOf(before), headerOf(after)]);
+      for (const span of [before, after]) {
+        expect(span.spanContext().traceId).toBe(traceId);
+        expect(span.parentSpanContext?.spanId).toBe(spanId);
+      }
+      // Another worker says the same.
+      const [again, other] = await seenBy({ traceparent }, true);
+      expect(again).toEqual(seen);
+      expect(other.spans.map(headerOf).sort()).toEqual([headerOf(before), headerOf(after)].sort());
+
+      for (const memo of [
+        {},
+        { traceparent: 7 },
+        { traceparent: "00-0-0-01" },
+        { traceparent: `00-${"0".repeat(32)}-${spanId}-01` },
+      ]) {
+        const [nothing, rootless] = await seenBy(memo, false);
+        expect(nothing).toEqual([null, null, null]);
+        expect(find(rootless.spans, "before").parentSpanContext).toBeUndefined();
       }
     });
 

@@ -35,7 +35,7 @@ describe.skipIf(why !== "")(`worker of Temporal, with workflows in threads${why}
     constructor() {
       const relay = new OpenTelemetryRelay({ spanProcessors: [new SimpleSpanProcessor({ exporter: this.exporter })] });
       this.options = {
-        relay: (attempt) => relay.execution({ ...attempt, parent: ROOT_CONTEXT }),
+        relay: (attempt) => relay.execution({ parent: ROOT_CONTEXT, ...attempt }),
         onOutcome: ({ kind }, { historyLength }) => void this.outcomes.push(`${kind} ${historyLength}`),
       };
     }

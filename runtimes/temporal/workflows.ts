@@ -68,6 +68,17 @@ export async function ending(how: "returns" | "fails" | "continues" | "breaks"):
   if (how === "breaks") throw new TypeError("a bug", { cause: new Error("a typo") });
 }
 
+/** Says which headers it would send along. */
+export async function propagating(): Promise<readonly unknown[]> {
+  const seen: unknown[] = [tracing.traceparent()];
+  const span = tracing.span({ name: "before" }).enter();
+  seen.push(tracing.traceparent(span));
+  await sleep("1 minute");
+  span.close();
+  tracing.span({ name: "after" }).run(undefined, (span) => seen.push(tracing.traceparent(span)));
+  return seen;
+}
+
 /** Uses what has to be the same whenever it is replayed; traced or not. */
 export async function deterministic(traced: boolean): Promise<readonly unknown[]> {
   const seen: unknown[] = [];

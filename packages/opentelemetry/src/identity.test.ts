@@ -1,7 +1,7 @@
-import { IdPermutation } from "@spanduct/protocol";
+import { attemptKey, IdPermutation } from "@spanduct/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { AttemptIds, attemptKey, RolledBackSeeds, randomSeed } from "./identity.ts";
+import { AttemptIds, RolledBackSeeds, randomSeed } from "./identity.ts";
 
 const key = (seed: bigint, attempt = 0, retry = 0): AttemptIds => new AttemptIds(attemptKey(seed, attempt, retry));
 

@@ -1,4 +1,4 @@
-import { type Id, IdPermutation, mix32 } from "@spanduct/protocol";
+import { deriveKeys, type Id, IdPermutation, mix32, SPAN_IDS } from "@spanduct/protocol";
 
 const TWO_TO_32 = 4_294_967_296;
 
@@ -8,41 +8,11 @@ const LAST_NUMBER_HIGH = 0x7fff_ffff;
 /** Numbers below this are small enough for the shortest way. */
 const LAST_SMALL = 0x7fff_ffff;
 
-/** Which permutation: each is keyed on its own. */
-const SPAN = 1;
-const TRACE = 2;
-
-/** The keys of a permutation. */
-function derive(key: AttemptKey, which: number): readonly [number, number, number, number] {
-  // Two words of state: for two words of seed this is a bijection, so different seeds give different keys.
-  let a = which;
-  let b = 0;
-  for (const word of key) {
-    a = mix32(a ^ word);
-    b = mix32((b + a) | 0);
-  }
-  const next = (): number => {
-    a = mix32((a + b) | 0);
-    b = mix32(b ^ a);
-    return b;
-  };
-  return [next(), next(), next(), next()];
-}
+/** Which permutation, besides that of `SPAN_IDS`. */
+const TRACE_IDS = 2;
 
 /** What the ids of one attempt are derived from: 32-bit words. */
 export type AttemptKey = readonly number[];
-
-/**
- * The key of one attempt.
- *
- * @param seed any bigint; its lowest 64 bits count
- * @param attempt which attempt with this seed it is, from 0
- * @param retry how many attempts with this seed and number were rolled back before in this process
- */
-export function attemptKey(seed: bigint, attempt: number, retry: number): AttemptKey {
-  const bits = BigInt.asUintN(64, seed);
-  return [Number(bits >> 32n) | 0, Number(bits & 0xffff_ffffn) | 0, Math.floor(attempt / TWO_TO_32), attempt | 0, retry];
-}
 
 /**
  * Ids of the spans of one attempt, no two the same: with n the guest's number of the span, a 64-bit number is permuted by a key
@@ -69,10 +39,10 @@ export class AttemptIds {
   #low = 0;
 
   constructor(key: AttemptKey) {
-    const [key1, key2, key3, key4] = derive(key, SPAN);
+    const [key1, key2, key3, key4] = deriveKeys(key, SPAN_IDS);
     this.spanKey = hex(key1, key2) + hex(key3, key4);
     this.#span = new IdPermutation(key1, key2, key3, key4);
-    this.#trace = new IdPermutation(...derive(key, TRACE));
+    this.#trace = new IdPermutation(...deriveKeys(key, TRACE_IDS));
     this.#trace.apply(0, 0);
     this.#traceKey = this.#trace.high;
   }

@@ -1,4 +1,5 @@
 import { type Attributes, type Context, ROOT_CONTEXT, type SpanContext } from "@opentelemetry/api";
+import { attemptKey } from "@spanduct/protocol";
 import type { Relay } from "@spanduct/receiver";
 import { type AttemptOptions, type PlacementOptions, resolveAttempt } from "./attempt-options.ts";
 import { CallSitePlans } from "./call-site.ts";
@@ -6,7 +7,7 @@ import { type HostClock, systemClock } from "./clock.ts";
 import { defaultResource } from "./default-resource.ts";
 import { Delivery } from "./delivery.ts";
 import { Execution } from "./execution.ts";
-import { AttemptIds, attemptKey, RolledBackSeeds, randomSeed } from "./identity.ts";
+import { AttemptIds, RolledBackSeeds, randomSeed } from "./identity.ts";
 import { resolveSpanLimits, type SpanLimits } from "./limits.ts";
 import { OutboxDelivery } from "./outbox-delivery.ts";
 import { CollectedExecution, type OutboxExecution, readTrace } from "./outbox-execution.ts";

@@ -1,3 +1,5 @@
+const TWO_TO_32 = 4_294_967_296;
+
 /**
  * A keyed bijection of the 64-bit numbers other than 0: a Feistel network of four rounds over two 32-bit halves. Where it gives 0
  * it is applied once more, which leaves a bijection of the others. Its inverse is the one with the keys in reverse order, with the
@@ -45,3 +47,39 @@ export function mix32(value: number): number {
   mixed = Math.imul(mixed, 0xc2b2_ae35);
   return mixed ^ (mixed >>> 16);
 }
+
+/**
+ * The keys of a permutation, 32 bits each, from the words of a seed. Different seeds of two words give different keys.
+ *
+ * @param which tells permutations of the same seed apart
+ */
+export function deriveKeys(seed: readonly number[], which: number): readonly [number, number, number, number] {
+  // Two words of state, for which each step is a bijection.
+  let a = which;
+  let b = 0;
+  for (const word of seed) {
+    a = mix32(a ^ word);
+    b = mix32((b + a) | 0);
+  }
+  const next = (): number => {
+    a = mix32((a + b) | 0);
+    b = mix32(b ^ a);
+    return b;
+  };
+  return [next(), next(), next(), next()];
+}
+
+/**
+ * What ids are derived from: the words of one attempt.
+ *
+ * @param seed any bigint; its lowest 64 bits count
+ * @param attempt which attempt with this seed it is, from 0
+ * @param retry how many attempts with this seed and number went out in part before
+ */
+export function attemptKey(seed: bigint, attempt: number, retry: number): readonly number[] {
+  const bits = BigInt.asUintN(64, seed);
+  return [Number(bits >> 32n) | 0, Number(bits & 0xffff_ffffn) | 0, Math.floor(attempt / TWO_TO_32), attempt | 0, retry];
+}
+
+/** `which` of the permutation that makes ids of spans. */
+export const SPAN_IDS = 1;

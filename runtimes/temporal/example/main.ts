@@ -18,7 +18,7 @@ await using server = await FakeServer.start(run);
 async function work(name: string, body: () => Promise<void>): Promise<void> {
   const { spanProcessors, end } = hostTracing(name);
   const relay = new OpenTelemetryRelay({ spanProcessors });
-  const tracing = traceTemporal({ relay: (attempt) => relay.execution({ ...attempt, parent: ROOT_CONTEXT }) });
+  const tracing = traceTemporal({ relay: (attempt) => relay.execution({ parent: ROOT_CONTEXT, ...attempt }) });
   const connection = await NativeConnection.connect({ address: server.address });
   const worker = await Worker.create({
     connection,

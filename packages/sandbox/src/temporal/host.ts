@@ -8,8 +8,8 @@ import { type AttemptOptions, type ReceiverState, type WorkflowInfo, WorkflowRun
 export interface TraceTemporalOptions<Span> extends GuestOptions {
   /**
    * The relay of one attempt. It has to hold everything back until the attempt is committed, with ids that follow from the seed: for
-   * OpenTelemetry `(attempt) => relay.execution({ ...attempt, parent: ROOT_CONTEXT })`. Where a workflow hangs in a trace has to follow
-   * from what is in its history, for instance from `info.memo`.
+   * OpenTelemetry `(attempt) => relay.execution({ parent: ROOT_CONTEXT, ...attempt })`. Where a workflow hangs in a trace has to follow
+   * from what is in its history: `traceparent` in its memo, see `AttemptOptions.parent`.
    */
   readonly relay: (attempt: AttemptOptions, info: WorkflowInfo) => Relay<Span>;
   /** Makes receivers, for instance such with limits of their own. Default: the usual ones, which share their call sites. */
@@ -81,7 +81,7 @@ export function traceTemporal<Span>(options: TraceTemporalOptions<Span>): Tempor
   let ignored = 0;
 
   const runOf = (runId: string): WorkflowRun<Span> => {
-    const run = runs.get(runId) ?? new WorkflowRun<Span>(runId, { relay, receiver, closed, onOutcome });
+    const run = runs.get(runId) ?? new WorkflowRun<Span>({ relay, receiver, closed, onOutcome });
     runs.delete(runId);
     runs.set(runId, run);
     if (runs.size > maxRuns) {

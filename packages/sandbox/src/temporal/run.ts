@@ -4,13 +4,12 @@ import { commit, type Outcome, rollBack } from "../outcome.ts";
 import { fromPlainError } from "../plain-error.ts";
 import type { WorkflowMark } from "./link.ts";
 import { muted } from "./muted.ts";
+import { type ParentSpan, parentOf, type RunInfo, seedOf } from "./place.ts";
 
 /** What is used of Temporal's `WorkflowInfo`, which has more. */
-export interface WorkflowInfo {
+export interface WorkflowInfo extends RunInfo {
   readonly workflowId: string;
-  readonly runId: string;
   readonly workflowType: string;
-  readonly memo?: { readonly [name: string]: unknown };
   readonly historyLength: number;
   readonly unsafe: { readonly isReplaying: boolean };
 }
@@ -20,6 +19,8 @@ export interface AttemptOptions {
   /** The same for all attempts of a run, in whatever process. */
   readonly seed: bigint;
   readonly export: "transactional";
+  /** What the workflow hangs under: the span that `traceparent` in its memo names. */
+  readonly parent?: ParentSpan;
 }
 
 /** What a receiver is made with. */
@@ -67,7 +68,6 @@ const NOTHING: ReceiverState<never> = { metadata: {}, spans: {}, localSpans: [] 
  */
 export class WorkflowRun<Span> {
   readonly #setup: RunSetup<Span>;
-  readonly #attemptOptions: AttemptOptions;
   /** After the last attempt that was accepted. */
   #state: ReceiverState<Span> = NOTHING;
   /** Of the task at hand, or held since. */
@@ -79,9 +79,8 @@ export class WorkflowRun<Span> {
   /** The end has gone out. */
   #isOver = false;
 
-  constructor(runId: string, setup: RunSetup<Span>) {
+  constructor(setup: RunSetup<Span>) {
     this.#setup = setup;
-    this.#attemptOptions = { seed: hash(runId), export: "transactional" };
   }
 
   /** @param message whatever the workflow has put into the sink. @returns what was wrong with it */
@@ -144,7 +143,8 @@ export class WorkflowRun<Span> {
 
   #newAttempt(info: WorkflowInfo, isMuted: boolean): Attempt<Span> {
     const { relay, receiver } = this.#setup;
-    const own = relay(this.#attemptOptions, info);
+    const parent = parentOf(info);
+    const own = relay({ seed: seedOf(info), export: "transactional", ...(parent && { parent }) }, info);
     return {
       receiver: receiver(this.#state, isMuted ? muted(own) : own, info),
       info,
@@ -242,14 +242,4 @@ export class WorkflowRun<Span> {
   #settle(attempt: Attempt<Span>, outcome: Outcome<void, Span>): void {
     if (!attempt.isMuted) this.#setup.onOutcome?.(outcome, attempt.info);
   }
-}
-
-const FNV_OFFSET = 0xcbf2_9ce4_8422_2325n;
-const FNV_PRIME = 0x100_0000_01b3n;
-
-/** 64 bits, FNV-1a. */
-function hash(text: string): bigint {
-  let bits = FNV_OFFSET;
-  for (let i = 0; i < text.length; i++) bits = BigInt.asUintN(64, (bits ^ BigInt(text.charCodeAt(i))) * FNV_PRIME);
-  return bits;
 }

@@ -2,5 +2,6 @@
 declare module "@temporalio/workflow" {
   /** Whether this code runs in a workflow. */
   export function inWorkflowContext(): boolean;
+  export function workflowInfo(): { readonly runId: string; readonly memo?: { readonly [name: string]: unknown } };
   export function proxySinks<Sinks>(): Sinks;
 }

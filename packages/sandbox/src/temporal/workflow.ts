@@ -4,13 +4,15 @@ import {
   type ConsoleLike,
   captureConsole,
   millisecondClock,
+  propagate,
   type SenderOptions,
   TracingEventSender,
   uncaughtErrors,
 } from "@spanduct/sender";
-import { inWorkflowContext, proxySinks } from "@temporalio/workflow";
+import { inWorkflowContext, proxySinks, workflowInfo } from "@temporalio/workflow";
 import { toPlainError } from "../plain-error.ts";
 import type { SpanductSinks, WorkflowMark } from "./link.ts";
+import { traceContextOf } from "./place.ts";
 
 /** How a workflow connects to its host. */
 export interface ConnectOptions extends Pick<SenderOptions, "target" | "maxLevel"> {
@@ -24,7 +26,8 @@ export interface ConnectOptions extends Pick<SenderOptions, "target" | "maxLevel
  *
  * It only adds calls of a sink: no commands, no awaits, no random numbers. No word comes back from the host, whose wishes are not in the
  * history: `maxLevel` decides what is sent, and changing it changes the numbers of spans, as changing any other line of the workflow
- * may.
+ * may. Where the workflow was started with a `traceparent` in its memo, that is the span above it, and `tracing.traceparent(span)` gives
+ * the headers of its own spans.
  */
 export function connect(options: ConnectOptions = {}): TracingEventSender {
   if (!inWorkflowContext()) return new TracingEventSender(() => undefined, { maxLevel: "off" });
@@ -105,6 +108,7 @@ class WorkflowGuest {
     });
     this.tracing = new TracingEventSender(output, { clock: millisecondClock(() => Date.now(), "logical"), ...options });
     this.#uncaught = uncaughtErrors(this.tracing);
+    this.#propagate();
     if (capture === true) {
       // The console itself is frozen where workflows share a context.
       realm.console = { ...realm.console };
@@ -113,6 +117,8 @@ class WorkflowGuest {
   }
 
   begin(jobs: readonly object[]): void {
+    // The modules of a workflow are loaded before its memo is known.
+    if (this.#activation === 0) this.#propagate();
     if (jobs.some((job) => holds(job, "queryWorkflow"))) this.#phase = "query";
     else this.#begun();
   }
@@ -152,6 +158,10 @@ class WorkflowGuest {
     if (this.#phase === "begun") return;
     this.#phase = "begun";
     this.#mark({ kind: "begin", activation: ++this.#activation });
+  }
+
+  #propagate(): void {
+    propagate(this.tracing, traceContextOf(workflowInfo()));
   }
 
   #mark(mark: WorkflowMark): void {
