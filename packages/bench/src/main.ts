@@ -15,6 +15,7 @@ import { memory } from "./cases/memory.ts";
 import { receiveCases } from "./cases/receive.ts";
 import { executions, growth } from "./cases/scale.ts";
 import { size } from "./cases/size.ts";
+import { storeCases } from "./cases/store.ts";
 import { tunnelCases } from "./cases/tunnel.ts";
 import { worker } from "./cases/worker.ts";
 import { checksum } from "./measure.ts";
@@ -32,6 +33,7 @@ const CASES: Readonly<Record<string, () => Result[] | Promise<Result[]>>> = {
   memory,
   executions,
   growth,
+  ...storeCases,
 };
 /** Given by this program to itself. */
 const CHILD = "--child";

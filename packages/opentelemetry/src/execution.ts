@@ -400,9 +400,11 @@ export class Execution implements Relay<GuestSpan> {
 
   #reasonToClose(span: GuestSpan): ForcedClose | undefined {
     if (this.#isFinishing) return "execution_finished";
+    const { maxSpanAgeMs } = this.#setup;
+    if (maxSpanAgeMs === Number.POSITIVE_INFINITY) return undefined;
     const [seconds, nanos] = this.#setup.spans.clock();
     const age = (seconds - span.startTime[0]) * 1000 + (nanos - span.startTime[1]) / 1e6;
-    return age > this.#setup.maxSpanAgeMs ? "max_span_age" : undefined;
+    return age > maxSpanAgeMs ? "max_span_age" : undefined;
   }
 
   /** Let a child without length go out that says that the span is open. */

@@ -1,5 +1,6 @@
 import { type HrTime, type Link, type SpanContext, SpanKind } from "@opentelemetry/api";
 import { type AttributeMap, type AttributeValue, attributeValue } from "./attribute-value.ts";
+import { setAttribute } from "./attribute-writer.ts";
 import {
   array,
   boolean,
@@ -92,7 +93,6 @@ export interface ReadSpan {
 }
 
 export function writeSpan(span: GuestSpan): SavedSpan {
-  const state = span.state;
   const { parentSpanContext } = span;
   return {
     format: FORMAT,
@@ -102,25 +102,25 @@ export function writeSpan(span: GuestSpan): SavedSpan {
     root: span.isRoot,
     recording: span.recording,
     ...(span.closedEarly && { closed: true }),
-    name: state.name,
-    kind: state.kind,
+    name: span.name,
+    kind: span.kind,
     scope: span.instrumentationScope.name,
     start: span.startTime,
-    status: state.status,
-    attributes: writeAttributes(state.attributes),
-    events: state.events.map(({ name, time, attributes = {}, droppedAttributesCount = 0 }) => ({
+    status: { ...span.status },
+    attributes: writeAttributes(span.attributes),
+    events: span.events.map(({ name, time, attributes = {}, droppedAttributesCount = 0 }) => ({
       name,
       time,
       attributes: writeAttributes(attributes),
       dropped: droppedAttributesCount,
     })),
-    links: state.links.map(({ context, attributes = {}, droppedAttributesCount = 0 }) => ({
+    links: span.links.map(({ context, attributes = {}, droppedAttributesCount = 0 }) => ({
       context: writeContext(context),
       attributes: writeAttributes(attributes),
       dropped: droppedAttributesCount,
     })),
-    dropped: [state.droppedAttributesCount, state.droppedEventsCount, state.droppedLinksCount],
-    timings: state.timings,
+    dropped: [span.droppedAttributesCount, span.droppedEventsCount, span.droppedLinksCount],
+    timings: span.timings,
   };
 }
 
@@ -132,7 +132,7 @@ export function writeSpan(span: GuestSpan): SavedSpan {
  */
 export function readSpan(saved: unknown): ReadSpan | undefined {
   if (!isRecord(saved) || saved["format"] !== FORMAT) return undefined;
-  const dropped = array(saved["dropped"], "dropped").map((count) => integer(count, "dropped"));
+  const dropped = array(saved["dropped"], "dropped");
   return {
     revision: integer(saved["revision"], "revision"),
     origin: {
@@ -151,9 +151,9 @@ export function readSpan(saved: unknown): ReadSpan | undefined {
       attributes: readAttributes(saved["attributes"]),
       events: array(saved["events"], "events").map(readEvent),
       links: array(saved["links"], "links").map(readLink),
-      droppedAttributesCount: dropped[0] ?? 0,
-      droppedEventsCount: dropped[1] ?? 0,
-      droppedLinksCount: dropped[2] ?? 0,
+      droppedAttributesCount: integer(dropped[0], "dropped"),
+      droppedEventsCount: integer(dropped[1], "dropped"),
+      droppedLinksCount: integer(dropped[2], "dropped"),
       timings: readTimings(saved["timings"]),
     },
   };
@@ -193,13 +193,15 @@ export function writeScalar(value: string | number | boolean): SavedScalar {
 }
 
 export function readAttributes(saved: unknown): AttributeMap {
-  const entries = array(saved, "attributes").map((entry) => {
-    const [name, value] = array(entry, "attributes");
+  const attributes: AttributeMap = {};
+  for (const entry of array(saved, "attributes")) {
+    const pair = array(entry, "attributes");
+    const value = pair[1];
     const read = attributeValue(Array.isArray(value) ? value.map(readScalar) : readScalar(value));
     if (read === undefined) mismatch("attributes");
-    return [string(name, "attributes"), read] as const;
-  });
-  return Object.fromEntries(entries);
+    setAttribute(attributes, string(pair[0], "attributes"), read);
+  }
+  return attributes;
 }
 
 export function readScalar(saved: unknown): unknown {

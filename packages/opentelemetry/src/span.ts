@@ -387,8 +387,13 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
       droppedAttributesCount: this.droppedAttributesCount,
       droppedEventsCount: this.droppedEventsCount,
       droppedLinksCount: this.droppedLinksCount,
-      timings: (this.#timings ?? new Timings(this.startTime[0], this.startTime[1])).state,
+      timings: this.timings,
     };
+  }
+
+  /** @internal A copy of how long it was entered. */
+  get timings(): TimingState {
+    return (this.#timings ?? new Timings(this.startTime[0], this.startTime[1])).state;
   }
 
   /** @internal Make it open and as it was; takes over what is in `state`. */

@@ -163,10 +163,15 @@ export class EventReader {
   /** The map under `values`. */
   values(fields: Fields): TracedValues {
     const map = this.object(own(fields, "values"), "values");
-    const max = maxReadValues(this.#limits);
-    const values = new TracedValues();
-    for (const name of Object.keys(map)) {
-      if (values.size >= max) this.#exceed("maxValuesPerRecord", values.size);
+    const names = Object.keys(map);
+    if (names.length > maxReadValues(this.#limits)) this.#exceed("maxValuesPerRecord", maxReadValues(this.#limits));
+    // Columns of the length that they need: those that grow one by one are several times as large.
+    const kinds = new Array<ValueKind>(names.length);
+    const raws = new Array<RawValue>(names.length);
+    const values = new TracedValues(names, kinds, raws);
+    values.size = 0;
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i] as string;
       this.#string(name, "a value's name");
       this.#value(name, map[name], values);
     }
@@ -174,6 +179,7 @@ export class EventReader {
   }
 
   #value(name: string, value: unknown, values: TracedValues): void {
+    if (pushPlain(name, value, values, this.#limits.maxStringBytes)) return;
     const where = `value ${quote(name)}`;
     const [type, raw] = this.only(value, where);
     switch (type) {
@@ -267,6 +273,36 @@ export class EventReader {
 
   #exceed(limit: keyof Limits, actual: number): never {
     throw new DecodeError("limit_exceeded", `${limit} is ${this.#limits[limit]}, found ${actual} or more`, 0);
+  }
+}
+
+/** Append a value of the kinds that nearly all values are of. @returns false for any other, and for what is none */
+function pushPlain(name: string, value: unknown, values: TracedValues, maxStringBytes: number): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const keys = Object.keys(value);
+  if (keys.length !== 1) return false;
+  const raw = (value as Fields)[keys[0] as string];
+  switch (keys[0]) {
+    case "bool":
+      if (typeof raw !== "boolean") return false;
+      values.push(name, ValueKind.bool, raw);
+      return true;
+    case "int":
+      if (!Number.isSafeInteger(raw)) return false;
+      // Minus zero becomes zero.
+      values.push(name, ValueKind.int, (raw as number) + 0);
+      return true;
+    case "float":
+      if (typeof raw !== "number") return false;
+      values.push(name, ValueKind.float, raw);
+      return true;
+    case "string":
+      // A UTF-16 unit is one to three bytes of UTF-8.
+      if (typeof raw !== "string" || raw.length * 3 > maxStringBytes) return false;
+      values.push(name, ValueKind.string, raw);
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -78,6 +78,7 @@ class SqliteStore implements StateStore {
     } catch (error) {
       database?.close();
       this.#database = undefined;
+      this.#statements.clear();
       throw this.#failure(error);
     }
   }
@@ -339,11 +340,11 @@ class SqliteStore implements StateStore {
     return this.#attempt(() => {
       const database = this.#open();
       this.faults?.(`${name}:before`);
-      database.exec("begin immediate");
+      this.#run("begin immediate", []);
       let result: T;
       try {
         result = action();
-        database.exec("commit");
+        this.#run("commit", []);
       } catch (error) {
         try {
           database.exec("rollback");
