@@ -49,3 +49,21 @@ it("README: any boundary is a function that takes bytes", { timeout: 60_000 }, a
   expect(printed).toMatch(/value: 42/);
   expect(printed).toMatch(/name: 'through the tunnel'/);
 });
+
+it("README: every line of the table of sandboxes is one of a program that the tests run", () => {
+  const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+  const table = /## Sandboxes\n(.*?)\n## /s.exec(read("README.md"))?.[1] ?? "";
+  const code = [...table.matchAll(/(`+) ?(.+?) ?\1/g)].map(([, , line]) => line as string);
+  const lines = code.filter((line) => /[=(;#]/.test(line) && !line.startsWith("@"));
+  const programs = [
+    "packages/sandbox/README.md",
+    "packages/guests/c/README.md",
+    "examples/quickjs/guests/discount.js",
+    "examples/extism/plugin.c",
+  ]
+    .map(read)
+    .flatMap((text) => text.split("\n"))
+    .map((line) => line.trim());
+  expect(lines.length).toBeGreaterThan(40);
+  expect(lines.filter((line) => !programs.includes(line))).toEqual([]);
+});
