@@ -285,8 +285,8 @@ export function codecContract({ name, codec, nonFiniteFloats }: CodecUnderTest):
       },
     );
 
-    it("maxEventsPerBatch: so many events of a batch arrive, whatever they are, and none beyond", () => {
-      const limits = { ...DEFAULT_LIMITS, maxEventsPerBatch: 3 };
+    it("maxItemsPerBatch: so many events of a batch arrive, and none beyond", () => {
+      const limits = { ...DEFAULT_LIMITS, maxItemsPerBatch: 3 };
       const events: SinkCall[] = [1, 2, 3, 4, 5].map((span) => ["spanEntered", span, undefined]);
       const passed = decode(encode([["batch", HEADER], ...events.slice(0, 3)]), limits);
       expect(passed.errors).toEqual([]);
@@ -294,20 +294,21 @@ export function codecContract({ name, codec, nonFiniteFloats }: CodecUnderTest):
       const cut = decode(encode([["batch", HEADER], ...events]), limits);
       expect(cut.calls).toEqual(passed.calls);
       expect(cut.errors.map(({ code, reason }) => [code, reason.split(",")[0]])).toEqual([
-        ["limit_exceeded", "maxEventsPerBatch is 3"],
+        ["limit_exceeded", "maxItemsPerBatch is 3"],
       ]);
     });
 
-    it("maxEventsPerBatch: a name that a call site declares counts as an event", () => {
+    it("maxItemsPerBatch: names that call sites declare and values count as events", () => {
       const site: SinkCall = ["newCallSite", 1, SITE, undefined];
+      const event: SinkCall = ["newEvent", 1, undefined, values([0, ValueKind.bool, true], ["b", ValueKind.int, 1]), undefined];
       const after: SinkCall = ["spanEntered", 1, undefined];
-      const batchOf = [["batch", HEADER], site, after] as const;
-      const counted = 1 + SITE.fields.length + 1;
-      const decoded = (max: number) => decode(encode(batchOf), { ...DEFAULT_LIMITS, maxEventsPerBatch: max });
+      const batchOf = [["batch", HEADER], site, event, after] as const;
+      const counted = 1 + SITE.fields.length + 1 + 2 + 1;
+      const decoded = (max: number) => decode(encode(batchOf), { ...DEFAULT_LIMITS, maxItemsPerBatch: max });
       expect(decoded(counted).errors).toEqual([]);
       expect(plain(decoded(counted).calls)).toEqual(plain(batchOf));
       expect(decoded(counted - 1).errors.map(({ code }) => code)).toEqual(["limit_exceeded"]);
-      expect(decoded(counted - 1).calls).toHaveLength(2);
+      expect(decoded(counted - 1).calls).toHaveLength(3);
       // Also where there was no room for all of its names.
       expect(decoded(1).calls).toHaveLength(2);
     });

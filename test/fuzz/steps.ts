@@ -72,7 +72,7 @@ export function anyLimits(random: Random): Partial<Limits> {
   if (random.oneIn(4)) return {};
   const choices: { readonly [limit in keyof Limits]?: readonly number[] } = {
     maxBatchBytes: [200, 2000],
-    maxEventsPerBatch: [0, 1, 5, 20],
+    maxItemsPerBatch: [0, 1, 5, 20],
     maxExecutionBytes: [1000, 5000],
     maxStringBytes: [20, 64, 200],
     maxValuesPerRecord: [1, 3],

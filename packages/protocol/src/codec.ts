@@ -16,9 +16,9 @@ export function maxReadValues({ maxValuesPerRecord }: Limits): number {
   return Math.max(maxValuesPerRecord, COUNTED_VALUES);
 }
 
-/** What a decoder reports of a batch that goes on after `Limits.maxEventsPerBatch` events. */
-export function tooManyEvents({ maxEventsPerBatch }: Limits, offset: number): DecodeError {
-  return new DecodeError("limit_exceeded", `maxEventsPerBatch is ${maxEventsPerBatch}, the rest of the batch is skipped`, offset);
+/** What a decoder reports of a batch that goes on after `Limits.maxItemsPerBatch`. */
+export function tooManyItems({ maxItemsPerBatch }: Limits, offset: number): DecodeError {
+  return new DecodeError("limit_exceeded", `maxItemsPerBatch is ${maxItemsPerBatch}, the rest of the batch is skipped`, offset);
 }
 
 /** Writes batches: `batch(header)`, events, `finish()`, again and again. */

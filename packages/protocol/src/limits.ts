@@ -5,8 +5,8 @@
 export interface Limits {
   /** Bytes of one batch handed to `receiveBatch`. */
   readonly maxBatchBytes: number;
-  /** Events of one batch, the names that call sites declare counted with them; what comes behind is not read. */
-  readonly maxEventsPerBatch: number;
+  /** Events of one batch, names that its call sites declare and values, each counted as one; what comes behind is not read. */
+  readonly maxItemsPerBatch: number;
   /** Bytes of all batches that one receiver accepts. */
   readonly maxExecutionBytes: number;
   /** UTF-8 bytes of one string: name, value, message, stack. */
@@ -36,7 +36,7 @@ export interface Limits {
 /** What a receiver and a decoder use when nothing else is said. */
 export const DEFAULT_LIMITS: Limits = {
   maxBatchBytes: 4 * 1024 * 1024,
-  maxEventsPerBatch: 16_384,
+  maxItemsPerBatch: 32_768,
   maxExecutionBytes: Number.POSITIVE_INFINITY,
   maxStringBytes: 64 * 1024,
   maxValuesPerRecord: 32,

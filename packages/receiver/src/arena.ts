@@ -1,4 +1,4 @@
-import { type CallSiteData, TunnelError } from "@spanduct/protocol";
+import { type CallSiteData, TunnelError, type TunnelErrorCode } from "@spanduct/protocol";
 
 /** A call site as a host keeps it: one object for equal data, shared by all executions of all programs. */
 export class CallSite {
@@ -69,6 +69,12 @@ interface Entry {
   programs: number;
 }
 
+/** @internal Why a call site is not taken. */
+export interface Refusal {
+  readonly code: TunnelErrorCode;
+  readonly reason: string;
+}
+
 interface Program {
   readonly entries: Set<Entry>;
   stringUnits: number;
@@ -126,17 +132,26 @@ export class MetadataArena {
    * @throws TunnelError "receiver_closed": the program is not loaded
    */
   intern(program: unknown, data: CallSiteData, onNew?: (callSite: CallSite) => void): CallSite {
+    const interned = this.tryIntern(program, data, onNew);
+    if (interned instanceof CallSite) return interned;
+    throw new TunnelError(interned.code, interned.reason);
+  }
+
+  /** @internal As `intern`, with what it throws as a value: a guest can ask for many refusals, and making errors is expensive. */
+  tryIntern(program: unknown, data: CallSiteData, onNew?: (callSite: CallSite) => void): CallSite | Refusal {
     const held = this.#programs.get(program);
-    if (held === undefined) throw new TunnelError("receiver_closed", "the program is not loaded; call acquire first");
+    if (held === undefined) return { code: "receiver_closed", reason: "the program is not loaded; call acquire first" };
     const key = contentKey(data);
     let entry = this.#entries.get(key);
     if (entry !== undefined && held.entries.has(entry)) return entry.callSite;
 
     const stringUnits = key.length + UNITS_PER_FIELD * data.fields.length;
     const share = this.#limits.maxProgramShare;
-    this.#ensureRoom("the program's share of the arena", held.entries.size, held.stringUnits, stringUnits, share);
+    const tooMuch =
+      this.#refusal("the program's share of the arena", held.entries.size, held.stringUnits, stringUnits, share) ??
+      (entry === undefined ? this.#refusal("the arena", this.#entries.size, this.#stringUnits, stringUnits, 1) : undefined);
+    if (tooMuch !== undefined) return tooMuch;
     if (entry === undefined) {
-      this.#ensureRoom("the arena", this.#entries.size, this.#stringUnits, stringUnits, 1);
       entry = { key, callSite: new CallSite(this.#nextIndex, data), stringUnits, programs: 0 };
       onNew?.(entry.callSite);
       this.#nextIndex++;
@@ -149,13 +164,11 @@ export class MetadataArena {
     return entry.callSite;
   }
 
-  #ensureRoom(what: string, callSites: number, stringUnits: number, more: number, share: number): void {
+  #refusal(what: string, callSites: number, stringUnits: number, more: number, share: number): Refusal | undefined {
     const { maxCallSites, maxStringUnits } = this.#limits;
-    if (callSites < maxCallSites * share && stringUnits + more <= maxStringUnits * share) return;
-    throw new TunnelError(
-      "limit_exceeded",
-      `${what} is full (${callSites} call sites, ${stringUnits} string units); release programs or raise ArenaLimits`,
-    );
+    if (callSites < maxCallSites * share && stringUnits + more <= maxStringUnits * share) return undefined;
+    const reason = `${what} is full (${callSites} call sites, ${stringUnits} string units); release programs or raise ArenaLimits`;
+    return { code: "limit_exceeded", reason };
   }
 }
 

@@ -185,7 +185,7 @@ describe.each(BUDGETS)("TracingEventReceiver with $limit $max", ({ limit, max, c
 
 describe("TracingEventReceiver", () => {
   it("tests every budget, and has a default for each", () => {
-    const elsewhere = ["maxBatchBytes", "maxEventsPerBatch", "maxExecutionBytes", "maxErrorDepth"];
+    const elsewhere = ["maxBatchBytes", "maxItemsPerBatch", "maxExecutionBytes", "maxErrorDepth"];
     expect([...BUDGETS.map(({ limit }) => limit), ...elsewhere].sort()).toEqual(Object.keys(DEFAULT_LIMITS).sort());
   });
 
@@ -201,13 +201,13 @@ describe("TracingEventReceiver", () => {
     expect(log.lines.filter((line) => line.startsWith("call site"))).toEqual(["call site site 1", "call site site 2"]);
   });
 
-  it("takes maxEventsPerBatch events of a batch, and nothing of it beyond", () => {
-    const { receiver, errors } = host({ maxEventsPerBatch: 2 });
+  it("takes maxItemsPerBatch of a batch, and nothing of it beyond", () => {
+    const { receiver, errors } = host({ maxItemsPerBatch: 2 });
     receiver.receiveBatch(batchOf(protobuf, [callSite(1, { fields: [] }), newSpan(1)]));
     expect(errors).toEqual([]);
     receiver.receiveBatch(batchOf(protobuf, [newSpan(2), newSpan(3), newSpan(4), newSpan(5)], { sequence: 1 }));
     expect(errors).toMatchObject([{ name: "DecodeError", code: "limit_exceeded" }]);
-    expect(errors[0]?.reason).toContain("maxEventsPerBatch is 2");
+    expect(errors[0]?.reason).toContain("maxItemsPerBatch is 2");
     receiver.receiveBatch(batchOf(protobuf, [newSpan(6)], { sequence: 2 }));
     expect(receiver.stats).toMatchObject({ batches: 3, events: 5, refused: { limit_exceeded: 1 } });
     expect(Object.keys(receiver.persist().spans)).toEqual(["1", "2", "3", "6"]);

@@ -12,7 +12,6 @@ import {
   type EventTime,
   type Id,
   IdMap,
-  isTunnelError,
   type Limits,
   type OpenSpan,
   type PersistedMetadata,
@@ -31,7 +30,7 @@ import {
   type ValueKind,
 } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
-import { type CallSite, MetadataArena } from "./arena.ts";
+import { CallSite, MetadataArena } from "./arena.ts";
 import { bytesAt, declaredValues, NamedValues } from "./named-values.ts";
 import type { Loss, Relay } from "./relay.ts";
 import { SequenceTracker } from "./sequence.ts";
@@ -332,15 +331,10 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (this.#definitions >= maxCallSites && (known === undefined || known !== this.#arena.find(data))) {
       return this.#exceed("maxCallSites", this.#definitions + 1);
     }
-    let callSite: CallSite;
-    try {
-      callSite = this.#arena.intern(this.#program, data, (fresh) => {
-        this.#attempt(() => this.#relay.registerCallSite?.(fresh));
-      });
-    } catch (error) {
-      if (!isTunnelError(error)) throw error;
-      return this.#refuse(error.code, error.reason);
-    }
+    const callSite = this.#arena.tryIntern(this.#program, data, (fresh) => {
+      this.#attempt(() => this.#relay.registerCallSite?.(fresh));
+    });
+    if (!(callSite instanceof CallSite)) return this.#refuse(callSite.code, callSite.reason);
     if (known !== callSite) {
       this.#definitions++;
       this.#callSites.set(id, callSite);

@@ -14,7 +14,7 @@ export type SendBatch = (batch: Uint8Array) => number | undefined | void;
 export interface BatchOptions {
   /** Once it holds this many bytes. Default 16384. */
   readonly maxBytes?: number;
-  /** Once it holds this many events; 1 sends each event at once. Default 512; hosts take 16384 if they say nothing else. */
+  /** Once it holds this many events; 1 sends each event at once. Default 512. */
   readonly maxEvents?: number;
   /** What writes it. Default protobuf. */
   readonly encoder?: BatchEncoder;

@@ -104,7 +104,7 @@ function throwsOnce(decoder: Decoder, bytes: Uint8Array, { calls }: Read): void 
 /** Every other wire form, written from what was read, is read as the same events. */
 function agree(codec: Codec, read: Read, readLimits: Limits): void {
   // Of headers there may be several in JSON, so that what was a batch becomes several, and the other way round.
-  const limits = { ...readLimits, maxEventsPerBatch: Number.POSITIVE_INFINITY };
+  const limits = { ...readLimits, maxItemsPerBatch: Number.POSITIVE_INFINITY };
   const calls = withinReach(read.calls);
   const named = eventsOf(calls, limits);
   for (const other of Object.values(CODECS)) {
@@ -198,7 +198,7 @@ export function check({ calls, errors }: Read, bytes: Uint8Array, limits: Limits
   holds("a batch with many errors is given up", errors.length <= MAX_ERRORS);
   holds("there are no more events than bytes", calls.length <= bytes.length + 1);
   const isEvent = ([method]: SinkCall): boolean => method !== "batch" && method !== "timeBase";
-  holds("there are no more events than the limit", calls.filter(isEvent).length <= limits.maxEventsPerBatch);
+  holds("there are no more events than the limit", calls.filter(isEvent).length <= limits.maxItemsPerBatch);
   for (const call of calls) checkCall(call, limits);
 }
 

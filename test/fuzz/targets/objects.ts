@@ -25,7 +25,7 @@ export function objectsTarget(streams: readonly (readonly SinkCall[])[]): Target
     },
     run(items) {
       const { limits: own } = items.find((item) => "limits" in item) ?? {};
-      const limits = { ...DEFAULT_LIMITS, ...own, maxEventsPerBatch: DEFAULT_LIMITS.maxEventsPerBatch };
+      const limits = { ...DEFAULT_LIMITS, ...own, maxItemsPerBatch: DEFAULT_LIMITS.maxItemsPerBatch };
       let events = 0;
       for (const item of items) {
         if ("limits" in item) continue;

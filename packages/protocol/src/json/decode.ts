@@ -1,4 +1,4 @@
-import { type BatchDecoder, MAX_BAD_EVENTS, tooManyEvents, WIRE_VERSION } from "../codec.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, tooManyItems, WIRE_VERSION } from "../codec.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, Id, TracingEvent } from "../event.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
@@ -110,22 +110,22 @@ export class JsonDecoder implements BatchDecoder {
   }
 
   #lines(bytes: Uint8Array, sink: EventSink, onError: OnError): void {
-    const { maxEventsPerBatch } = this.#limits;
+    const { maxItemsPerBatch } = this.#limits;
     let bad = 0;
     // One header does not count.
-    let left = maxEventsPerBatch + 1;
+    let left = maxItemsPerBatch + 1;
     for (let start = 0; start < bytes.length; ) {
-      const newline = bytes.indexOf(LINE_FEED, start);
-      const end = newline < 0 ? bytes.length : newline;
-      if (end === start) {
+      if (bytes[start] === LINE_FEED) {
         start++;
         continue;
       }
+      const newline = bytes.indexOf(LINE_FEED, start);
+      const end = newline < 0 ? bytes.length : newline;
       const error = this.#tryLine(bytes, start, end);
-      if (left > maxEventsPerBatch && this.#kind !== Key.batch) left--;
-      if (--left < 0) return onError(tooManyEvents(this.#limits, start));
+      if (left > maxItemsPerBatch && this.#kind !== Key.batch) left--;
+      if (--left < 0) return onError(tooManyItems(this.#limits, start));
       if (error === undefined) {
-        if (this.#kind === Key.new_call_site) left -= (this.#data as CallSiteData).fields.length;
+        left -= this.#items();
         this.#dispatch(sink);
       } else {
         onError(error);
@@ -135,6 +135,20 @@ export class JsonDecoder implements BatchDecoder {
         }
       }
       start = end + 1;
+    }
+  }
+
+  /** What the line brings besides an event. */
+  #items(): number {
+    switch (this.#kind) {
+      case Key.new_call_site:
+        return (this.#data as CallSiteData).fields.length;
+      case Key.new_span:
+      case Key.new_event:
+      case Key.values_recorded:
+        return this.#values.size;
+      default:
+        return 0;
     }
   }
 

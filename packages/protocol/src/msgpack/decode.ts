@@ -1,5 +1,5 @@
 import { clockFromNumber } from "../clock.ts";
-import { type BatchDecoder, MAX_BAD_EVENTS, maxReadValues, tooManyEvents, WIRE_VERSION } from "../codec.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, maxReadValues, tooManyItems, WIRE_VERSION } from "../codec.ts";
 import { type ErrorLink, nestErrors } from "../error-chain.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, TracedError } from "../event.ts";
@@ -22,7 +22,7 @@ type OnError = (error: DecodeError) => void;
 export class MsgpackDecoder implements BatchDecoder {
   readonly #limits: Limits;
   readonly #reader: MsgpackReader;
-  /** How many more events of the batch are read. */
+  /** How many more events, names and values of the batch are read; looked at before each event. */
   #left = 0;
   /** Time of the last event that had one, relative to the base. */
   #last = 0;
@@ -48,10 +48,10 @@ export class MsgpackDecoder implements BatchDecoder {
     if (header === undefined) return;
     sink.batch(header);
     let bad = 0;
-    this.#left = this.#limits.maxEventsPerBatch;
+    this.#left = this.#limits.maxItemsPerBatch;
     while (!reader.atEnd) {
       const start = reader.pos;
-      if (--this.#left < 0) return onError(tooManyEvents(this.#limits, start));
+      if (--this.#left < 0) return onError(tooManyItems(this.#limits, start));
       const send = this.#try(() => this.#event(), onError);
       if (send !== undefined) {
         send(sink);
@@ -218,6 +218,7 @@ export class MsgpackDecoder implements BatchDecoder {
     const start = reader.pos;
     const items = reader.array("the list of values");
     if (items % 3 !== 0) reader.fail(`${items} items, not a multiple of 3`, start);
+    this.#left -= items / 3;
     const max = maxReadValues(this.#limits);
     const values = new TracedValues();
     for (let i = 0; i < items; i += 3) {

@@ -1,5 +1,5 @@
 import { ClockNumber, clockFromNumber } from "../clock.ts";
-import { type BatchDecoder, MAX_BAD_EVENTS, maxReadValues, tooManyEvents, WIRE_VERSION } from "../codec.ts";
+import { type BatchDecoder, MAX_BAD_EVENTS, maxReadValues, tooManyItems, WIRE_VERSION } from "../codec.ts";
 import { type ErrorLink, nestErrors } from "../error-chain.ts";
 import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, Id, TracedError } from "../event.ts";
@@ -26,7 +26,7 @@ export class ProtobufDecoder implements BatchDecoder {
   #bytes: Uint8Array = NO_BYTES;
   #view: DataView = NO_VIEW;
   #pos = 0;
-  /** How many more events of the batch are read. */
+  /** How many more events, names and values of the batch are read; looked at before each event. */
   #left = 0;
   /** Time of the last event that had one, relative to the base. */
   #last = 0;
@@ -68,11 +68,11 @@ export class ProtobufDecoder implements BatchDecoder {
     if (header === undefined) return;
     sink.batch(header);
     let bad = 0;
-    this.#left = this.#limits.maxEventsPerBatch;
+    this.#left = this.#limits.maxItemsPerBatch;
     for (;;) {
       const end = this.#tryFrame(onError);
       if (end < 0) return;
-      if (--this.#left < 0) return onError(tooManyEvents(this.#limits, end));
+      if (--this.#left < 0) return onError(tooManyItems(this.#limits, end));
       if (this.#tryEvent(end, onError)) {
         this.#dispatch(sink);
       } else if (++bad === MAX_BAD_EVENTS) {
@@ -325,6 +325,7 @@ export class ProtobufDecoder implements BatchDecoder {
    * then an integer, a float or a string; where it turns out to be anything else, the reading begins again.
    */
   #value(end: number, values: TracedValues): void {
+    this.#left--;
     const bytes = this.#bytes;
     const start = this.#pos;
     let pos = start;
