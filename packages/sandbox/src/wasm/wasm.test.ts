@@ -278,7 +278,7 @@ describe("trace_context", () => {
 });
 
 describe("run", () => {
-  it("tells a module that it begins, with the level of the receiver", () => {
+  it("tells a module that it begins, with the level of the receiver, and another time to announce its call sites", () => {
     const { guest, instance } = start();
     const words: number[] = [];
     const beginning = { exports: { ...instance.exports, spanduct_begin: (word: number) => words.push(word) } };
@@ -286,7 +286,7 @@ describe("run", () => {
       const outcome = guest.run(receiverOf(new TraceRecorder(), { maxLevel }), beginning, () => words.length);
       expect(outcome).toMatchObject({ kind: "committed", value: words.length });
     }
-    expect(words).toEqual([controlWord(5, false), controlWord(0, false)]);
+    expect(words).toEqual([controlWord(5, false), controlWord(0, true)]);
   });
 
   it("settles an asynchronous run when its promise does", async () => {
