@@ -1,4 +1,4 @@
-import { type HrTime, type Link, type SpanContext, SpanKind } from "@opentelemetry/api";
+import { type HrTime, type Link, type SpanContext, SpanKind, SpanStatusCode } from "@opentelemetry/api";
 import { type AttributeMap, type AttributeValue, attributeValue } from "./attribute-value.ts";
 import { setAttribute } from "./attribute-writer.ts";
 import {
@@ -18,11 +18,12 @@ import {
   writeContext,
 } from "./saved-json.ts";
 import type { TimedEvent } from "./sdk.ts";
-import type { GuestSpan, SpanState } from "./span.ts";
+import { type GuestSpan, type SpanState, UNSET } from "./span.ts";
 import type { TimingState } from "./timings.ts";
 
 // Plain JSON. Numbers that JSON has no word for are written as { "number": "NaN" }; attributes are lists of names and values, so
-// that no name means anything to whoever keeps them.
+// that no name means anything to whoever keeps them. What is as it is at the start of a span is left out: executions may have very
+// many open spans.
 
 const FORMAT = "spanduct.opentelemetry/1";
 
@@ -45,19 +46,21 @@ export interface SavedSpan {
   readonly scope: string;
   /** Seconds and nanoseconds. */
   readonly start: readonly [number, number];
-  readonly status: { readonly code: number; readonly message?: string };
+  /** Absent: unset. */
+  readonly status?: { readonly code: number; readonly message?: string };
   readonly attributes: SavedAttributes;
-  readonly events: readonly SavedEvent[];
-  readonly links: readonly SavedLink[];
-  /** Dropped attributes, events, links. */
-  readonly dropped: readonly [number, number, number];
-  readonly timings: TimingState;
+  readonly events?: readonly SavedEvent[];
+  readonly links?: readonly SavedLink[];
+  /** Dropped attributes, events, links; absent: none. */
+  readonly dropped?: readonly [number, number, number];
+  /** Absent: it was never entered. */
+  readonly timings?: TimingState;
 }
 
 /** A number that JSON has no word for is `{ "number": "NaN" }`. */
 export type SavedScalar = string | number | boolean | { readonly number: string };
-/** Names and values in their order. */
-export type SavedAttributes = readonly (readonly [name: string, value: SavedScalar | readonly SavedScalar[]])[];
+/** Names and values, each name before its value. */
+export type SavedAttributes = readonly (SavedScalar | readonly SavedScalar[])[];
 
 /** An event of a saved span. */
 export interface SavedEvent {
@@ -93,35 +96,38 @@ export interface ReadSpan {
 }
 
 export function writeSpan(span: GuestSpan): SavedSpan {
-  const { parentSpanContext } = span;
-  return {
+  const { parentSpanContext, status, events, links, timings } = span;
+  const { droppedAttributesCount, droppedEventsCount, droppedLinksCount } = span;
+  const saved: { -readonly [key in keyof SavedSpan]: SavedSpan[key] } = {
     format: FORMAT,
     revision: span.revision,
     identity: writeContext(span.spanContext()),
-    ...(parentSpanContext !== undefined && { parent: writeContext(parentSpanContext) }),
     root: span.isRoot,
     recording: span.recording,
-    ...(span.closedEarly && { closed: true }),
     name: span.name,
     kind: span.kind,
     scope: span.instrumentationScope.name,
     start: span.startTime,
-    status: { ...span.status },
     attributes: writeAttributes(span.attributes),
-    events: span.events.map(({ name, time, attributes = {}, droppedAttributesCount = 0 }) => ({
-      name,
-      time,
-      attributes: writeAttributes(attributes),
-      dropped: droppedAttributesCount,
-    })),
-    links: span.links.map(({ context, attributes = {}, droppedAttributesCount = 0 }) => ({
-      context: writeContext(context),
-      attributes: writeAttributes(attributes),
-      dropped: droppedAttributesCount,
-    })),
-    dropped: [span.droppedAttributesCount, span.droppedEventsCount, span.droppedLinksCount],
-    timings: span.timings,
   };
+  if (parentSpanContext !== undefined) saved.parent = writeContext(parentSpanContext);
+  if (span.closedEarly) saved.closed = true;
+  if (status.code !== SpanStatusCode.UNSET || status.message !== undefined) saved.status = { ...status };
+  if (events.length > 0) saved.events = events.map(writeEvent);
+  if (links.length > 0) saved.links = links.map(writeLink);
+  if (droppedAttributesCount + droppedEventsCount + droppedLinksCount > 0) {
+    saved.dropped = [droppedAttributesCount, droppedEventsCount, droppedLinksCount];
+  }
+  if (timings !== undefined) saved.timings = timings;
+  return saved;
+}
+
+function writeEvent({ name, time, attributes = {}, droppedAttributesCount = 0 }: TimedEvent): SavedEvent {
+  return { name, time, attributes: writeAttributes(attributes), dropped: droppedAttributesCount };
+}
+
+function writeLink({ context, attributes = {}, droppedAttributesCount = 0 }: Link): SavedLink {
+  return { context: writeContext(context), attributes: writeAttributes(attributes), dropped: droppedAttributesCount };
 }
 
 /**
@@ -132,7 +138,8 @@ export function writeSpan(span: GuestSpan): SavedSpan {
  */
 export function readSpan(saved: unknown): ReadSpan | undefined {
   if (!isRecord(saved) || saved["format"] !== FORMAT) return undefined;
-  const dropped = array(saved["dropped"], "dropped");
+  const { status, events, links, timings } = saved;
+  const dropped = saved["dropped"] === undefined ? NONE_DROPPED : array(saved["dropped"], "dropped");
   return {
     revision: integer(saved["revision"], "revision"),
     origin: {
@@ -147,17 +154,19 @@ export function readSpan(saved: unknown): ReadSpan | undefined {
     state: {
       name: string(saved["name"], "name"),
       kind: oneOf(saved["kind"], KINDS, "kind"),
-      status: readStatus(saved["status"]),
+      status: status === undefined ? UNSET : readStatus(status),
       attributes: readAttributes(saved["attributes"]),
-      events: array(saved["events"], "events").map(readEvent),
-      links: array(saved["links"], "links").map(readLink),
+      events: events === undefined ? [] : array(events, "events").map(readEvent),
+      links: links === undefined ? [] : array(links, "links").map(readLink),
       droppedAttributesCount: integer(dropped[0], "dropped"),
       droppedEventsCount: integer(dropped[1], "dropped"),
       droppedLinksCount: integer(dropped[2], "dropped"),
-      timings: readTimings(saved["timings"]),
+      timings: timings === undefined ? undefined : readTimings(timings),
     },
   };
 }
+
+const NONE_DROPPED: readonly number[] = [0, 0, 0];
 
 const KINDS: readonly SpanKind[] = [SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER];
 
@@ -181,10 +190,15 @@ function readLink(saved: unknown): Link {
 }
 
 export function writeAttributes(attributes: { readonly [name: string]: unknown }): SavedAttributes {
-  return Object.keys(attributes).map((name) => {
+  const names = Object.keys(attributes);
+  const saved = new Array<SavedScalar | readonly SavedScalar[]>(2 * names.length);
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i] as string;
     const value = attributes[name] as AttributeValue;
-    return [name, Array.isArray(value) ? value.map(writeScalar) : writeScalar(value)] as const;
-  });
+    saved[2 * i] = name;
+    saved[2 * i + 1] = Array.isArray(value) ? value.map(writeScalar) : writeScalar(value);
+  }
+  return saved;
 }
 
 export function writeScalar(value: string | number | boolean): SavedScalar {
@@ -194,12 +208,12 @@ export function writeScalar(value: string | number | boolean): SavedScalar {
 
 export function readAttributes(saved: unknown): AttributeMap {
   const attributes: AttributeMap = {};
-  for (const entry of array(saved, "attributes")) {
-    const pair = array(entry, "attributes");
-    const value = pair[1];
+  const list = array(saved, "attributes");
+  for (let i = 0; i < list.length; i += 2) {
+    const value = list[i + 1];
     const read = attributeValue(Array.isArray(value) ? value.map(readScalar) : readScalar(value));
     if (read === undefined) mismatch("attributes");
-    setAttribute(attributes, string(pair[0], "attributes"), read);
+    setAttribute(attributes, string(list[i], "attributes"), read);
   }
   return attributes;
 }

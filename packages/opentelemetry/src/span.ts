@@ -30,7 +30,7 @@ import { type TimingState, Timings } from "./timings.ts";
 const OPEN: HrTime = [0, 0];
 
 /** The status of a span until another is said. */
-const UNSET: SpanStatus = Object.freeze({ code: SpanStatusCode.UNSET });
+export const UNSET: SpanStatus = Object.freeze({ code: SpanStatusCode.UNSET });
 
 /** What all spans of one relay share. */
 export interface SpanSetup {
@@ -50,7 +50,8 @@ export interface SpanState {
   readonly droppedAttributesCount: number;
   readonly droppedEventsCount: number;
   readonly droppedLinksCount: number;
-  readonly timings: TimingState;
+  /** `undefined`: it was never entered. */
+  readonly timings: TimingState | undefined;
 }
 
 /**
@@ -392,8 +393,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   }
 
   /** @internal A copy of how long it was entered. */
-  get timings(): TimingState {
-    return (this.#timings ?? new Timings(this.startTime[0], this.startTime[1])).state;
+  get timings(): TimingState | undefined {
+    return this.#timings?.state;
   }
 
   /** @internal Make it open and as it was; takes over what is in `state`. */
@@ -408,8 +409,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     this.links = state.links as Link[];
     this.droppedEventsCount = state.droppedEventsCount;
     this.droppedLinksCount = state.droppedLinksCount;
-    this.#timings ??= new Timings(this.startTime[0], this.startTime[1]);
-    this.#timings.state = state.timings;
+    this.#timings = state.timings && new Timings(this.startTime[0], this.startTime[1]);
+    if (this.#timings !== undefined && state.timings !== undefined) this.#timings.state = state.timings;
     this.keptBytes = LINK_BYTES * this.links.length;
     for (const { attributes = {} } of this.events) this.keptBytes += EVENT_BYTES + attributeBytes(attributes as AttributeMap);
     this.endTime = OPEN;
