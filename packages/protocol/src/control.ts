@@ -7,18 +7,18 @@
  * | 0–2 | the most verbose level the host wants: 0 off, 1 error … 5 trace |
  * | 3 | announce every call site again before it is next used |
  */
-const MARK = 0x5350_0000;
+const MARK = 0x5350;
 const LEVEL_BITS = 0b0111;
 const ANNOUNCE_BIT = 0b1000;
 
 /** Build a control word. @param level 0 (off) to 5 (trace) */
 export function controlWord(level: number, announce: boolean): number {
-  return MARK | (level & LEVEL_BITS) | (announce ? ANNOUNCE_BIT : 0);
+  return (MARK << 16) | (level & LEVEL_BITS) | (announce ? ANNOUNCE_BIT : 0);
 }
 
 /** Whether `word` is a control word at all; the two readers below mean nothing otherwise. */
 export function isControlWord(word: unknown): word is number {
-  return typeof word === "number" && (word & 0xffff_0000) === MARK;
+  return typeof word === "number" && word >>> 16 === MARK;
 }
 
 /** The most verbose level the host wants, 0 to 5. */

@@ -6,7 +6,7 @@ import { dispatchEvent } from "./dispatch.ts";
 import type { TracingEvent } from "./event.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import { recordEvents } from "./recorder.ts";
-import { ValueKind, ValueList } from "./values.ts";
+import { TracedValues, ValueKind } from "./values.ts";
 
 function recorded(calls: readonly SinkCall[]): TracingEvent[] {
   const events: TracingEvent[] = [];
@@ -65,7 +65,7 @@ describe("recordEvents() makes events", () => {
   });
 
   it("whose maps of values have no prototype and are not the sender's own columns", () => {
-    const values = new ValueList();
+    const values = new TracedValues();
     values.clear(["__proto__"]);
     values.push(0, ValueKind.bool, true);
     values.push(9, ValueKind.int, 1);

@@ -11,8 +11,8 @@ export function recordEvents(onEvent: (event: TracingEvent) => void): EventSink 
   let base = 0n;
 
   function event(kind: TracingEventKind, body: object, time: EventTime): void {
-    const unixNano = base + BigInt(time ?? 0);
-    const timed = time !== undefined && unixNano >> 64n === 0n && { time_unix_nano: canonicalInteger(unixNano) };
+    const unixNano = time === undefined ? -1n : base + BigInt(time);
+    const timed = BigInt.asUintN(64, unixNano) === unixNano && { time_unix_nano: canonicalInteger(unixNano) };
     onEvent({ [kind]: { ...body, ...timed } } as unknown as TracingEvent);
   }
   const ofSpan = (kind: TracingEventKind) => (id: Id, time: EventTime) => event(kind, { id }, time);

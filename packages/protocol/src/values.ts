@@ -22,18 +22,36 @@ export interface ValueColumns {
   readonly size: number;
 }
 
+/** Columns of a sender, to fill one by one; who fills them sees to it that no key comes twice. */
+export class ValueList implements ValueColumns {
+  fields: readonly string[] = [];
+  readonly keys: (number | string)[] = [];
+  readonly kinds: ValueKind[] = [];
+  readonly raws: RawValue[] = [];
+  size = 0;
+
+  /** Append a value whose key is known to be new. */
+  push(key: number | string, kind: ValueKind, raw: RawValue): void {
+    const at = this.size++;
+    this.keys[at] = key;
+    this.kinds[at] = kind;
+    this.raws[at] = raw;
+  }
+}
+
 const NO_FIELDS: readonly string[] = [];
 
 /** Above this many values a lookup goes through a map, so that hostile records cost linear time. */
 const SCAN_LIMIT = 32;
 
-/** Columns to fill one by one; who fills them sees to it that no key comes twice. */
-export class ValueList implements ValueColumns {
+/** Columns where a key that comes again replaces its value, in linear time even for hostile records. */
+export class TracedValues implements ValueColumns {
   fields: readonly string[] = NO_FIELDS;
   readonly keys: (number | string)[];
   readonly kinds: ValueKind[];
   readonly raws: RawValue[];
   size: number;
+  #positions: Map<string, number> | undefined;
 
   /** Columns of equal length, which belong to the list from now on. */
   constructor(keys: (number | string)[] = [], kinds: ValueKind[] = [], raws: RawValue[] = []) {
@@ -47,6 +65,7 @@ export class ValueList implements ValueColumns {
   clear(fields: readonly string[] = NO_FIELDS): void {
     this.fields = fields;
     this.size = 0;
+    this.#positions = undefined;
   }
 
   /** Forget all values, and what is left over of earlier use. */
@@ -55,24 +74,6 @@ export class ValueList implements ValueColumns {
     this.keys.length = 0;
     this.kinds.length = 0;
     this.raws.length = 0;
-  }
-
-  /** Append a value whose key is known to be new. */
-  push(key: number | string, kind: ValueKind, raw: RawValue): void {
-    const at = this.size++;
-    this.keys[at] = key;
-    this.kinds[at] = kind;
-    this.raws[at] = raw;
-  }
-}
-
-/** Columns where a key that comes again replaces its value, in linear time even for hostile records. */
-export class TracedValues extends ValueList {
-  #positions: Map<string, number> | undefined;
-
-  override clear(fields?: readonly string[]): void {
-    super.clear(fields);
-    this.#positions = undefined;
   }
 
   /** The same values in columns of their own, for who keeps them. */
@@ -90,6 +91,14 @@ export class TracedValues extends ValueList {
     const copy = new TracedValues(keys, kinds, raws);
     copy.fields = this.fields;
     return copy;
+  }
+
+  /** Append a value whose key is known to be new. */
+  push(key: number | string, kind: ValueKind, raw: RawValue): void {
+    const at = this.size++;
+    this.keys[at] = key;
+    this.kinds[at] = kind;
+    this.raws[at] = raw;
   }
 
   /** Add a value; one that stands under this key already keeps its place and is replaced. */
@@ -148,5 +157,6 @@ export function tagged(kind: ValueKind, raw: RawValue): TracedValue {
 
 /** An integer in canonical form: `number` when it is safe, else `bigint`. */
 export function canonicalInteger(value: bigint): number | bigint {
-  return value >= -9007199254740991n && value <= 9007199254740991n ? Number(value) : value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
 }

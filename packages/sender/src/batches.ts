@@ -1,5 +1,6 @@
 import type { BatchEncoder } from "@spanduct/protocol";
 import { createProtobufEncoder } from "@spanduct/protocol/protobuf";
+import type { Clock } from "./clock.ts";
 import type { SenderOutput } from "./output.ts";
 
 /**
@@ -28,19 +29,16 @@ export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutp
   /** Drops that the host has been told of. */
   let told = 0;
 
-  const open: SenderOutput["open"] = (clock, dropped) => {
-    if (!begun) {
-      encoder.batch({
-        version: 1,
-        clock: clock?.domain ?? "none",
-        baseTimeUnixNano: clock?.start() ?? 0n,
-        sequence,
-        droppedEvents: dropped,
-      });
-      begun = true;
-      told = dropped;
-    }
-    return encoder;
+  const begin = (clock: Clock | undefined, dropped: number): void => {
+    encoder.batch({
+      version: 1,
+      clock: clock?.domain ?? "none",
+      baseTimeUnixNano: clock?.start() ?? 0n,
+      sequence,
+      droppedEvents: dropped,
+    });
+    begun = true;
+    told = dropped;
   };
 
   const deliver = () => {
@@ -52,7 +50,10 @@ export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutp
   };
 
   return {
-    open,
+    open(clock, dropped) {
+      if (!begun) begin(clock, dropped);
+      return encoder;
+    },
     delivered: () => (encoder.byteLength >= maxBytes || encoder.eventCount >= maxEvents ? deliver() : undefined),
     discard() {
       if (!begun) return 1;
@@ -60,7 +61,7 @@ export function batches(send: SendBatch, options: BatchOptions = {}): SenderOutp
       return encoder.eventCount;
     },
     flush(clock, dropped) {
-      if (!begun && dropped > told) open(clock, dropped);
+      if (!begun && dropped > told) begin(clock, dropped);
       return begun ? deliver() : undefined;
     },
   };

@@ -1,4 +1,9 @@
-import { type RawValue, type TracedError, ValueKind, type ValueList } from "@spanduct/protocol";
+import { canonicalInteger, type RawValue, type TracedError, ValueKind, type ValueList } from "@spanduct/protocol";
+
+/** Hosts refuse a record with a string above 64 KiB; a UTF-16 unit takes three bytes at most. */
+const MAX_TEXT = 20_000;
+const MAX_CAUSES = 16;
+const UNREADABLE = "[unreadable]";
 
 /**
  * What guest code may give as a value. Safe integers and bigints travel as `int`, other numbers as `float`, errors with their
@@ -27,8 +32,9 @@ export function float(value: number): Value {
 
 /** A whole number, 0 to 2^128-1, that travels as `u_int`. Anything else travels as if it were given plainly. */
 export function uint(value: number | bigint): Value {
-  const fits = typeof value === "bigint" ? value >= 0n && value <= MAX_U128 : Number.isSafeInteger(value) && value >= 0;
-  return fits ? new Typed(ValueKind.uInt, typeof value === "bigint" ? canonical(value) : value) : value;
+  const isBig = typeof value === "bigint";
+  const fits = isBig ? BigInt.asUintN(128, value) === value : Number.isSafeInteger(value) && value >= 0;
+  return fits ? new Typed(ValueKind.uInt, isBig ? canonicalInteger(value) : value) : value;
 }
 
 /** The debug form of `value`: what it is as JSON, text without quotes. Travels as `object`. */
@@ -41,29 +47,20 @@ export function thrown(value: unknown): object {
   return new Typed(ValueKind.error, tracedError(value, MAX_CAUSES));
 }
 
-const MAX_U128 = 2n ** 128n - 1n;
-const MAX_I128 = 2n ** 127n - 1n;
-/** Hosts refuse a record with a string above 64 KiB; a UTF-16 unit takes three bytes at most. */
-const MAX_TEXT = 20_000;
-const MAX_CAUSES = 16;
-const UNREADABLE = "[unreadable]";
-
 /** Add the property `name` of `from` under `key`. Never throws, even where reading it does. */
 export function addValue(values: ValueList, key: number, from: object, name: string): void {
   try {
     const value = (from as { readonly [name: string]: Value })[name];
-    switch (typeof value) {
-      case "string":
-        return values.push(key, ValueKind.string, cut(value));
-      case "number":
-        if (Number.isSafeInteger(value) && !Object.is(value, -0)) return values.push(key, ValueKind.int, value);
-        return values.push(key, ValueKind.float, value);
-      case "boolean":
-        return values.push(key, ValueKind.bool, value);
-      case "bigint":
-        if (value >= -MAX_I128 - 1n && value <= MAX_I128) return values.push(key, ValueKind.int, canonical(value));
-        if (value > 0n && value <= MAX_U128) return values.push(key, ValueKind.uInt, value);
-        return values.push(key, ValueKind.object, cut(String(value)));
+    // Not a `switch`, for which engines make the name of the type first.
+    if (typeof value === "string") return values.push(key, ValueKind.string, cut(value));
+    if (typeof value === "number") {
+      return values.push(key, Number.isSafeInteger(value) && !Object.is(value, -0) ? ValueKind.int : ValueKind.float, value);
+    }
+    if (typeof value === "boolean") return values.push(key, ValueKind.bool, value);
+    if (typeof value === "bigint") {
+      if (BigInt.asIntN(128, value) === value) return values.push(key, ValueKind.int, canonicalInteger(value));
+      if (BigInt.asUintN(128, value) === value) return values.push(key, ValueKind.uInt, value);
+      return values.push(key, ValueKind.object, debugText(value));
     }
     // What every object inherits (`constructor`, `__proto__`) is no value; none of it is primitive.
     if (value === undefined || value === null || !Object.hasOwn(from, name)) return;
@@ -78,34 +75,29 @@ export function addValue(values: ValueList, key: number, from: object, name: str
 /** Never throws, even where reading the error does. */
 function tracedError(error: unknown, depth: number): TracedError {
   try {
-    return readError(error, depth);
+    // What comes from another realm is no `Error` of this one.
+    const { message, name, stack, cause } = Object(error) as Partial<Error>;
+    if (message === undefined) return { message: debugText(error), source: null };
+    const more = cause !== undefined && cause !== null;
+    return {
+      message: cut(String(message)),
+      source: more && depth > 1 ? tracedError(cause, depth - 1) : null,
+      ...(typeof name === "string" && { type: cut(name) }),
+      // The stacks of causes say little that this one does not.
+      ...(typeof stack === "string" && depth === MAX_CAUSES && { stack: cut(stack) }),
+      ...(more && depth === 1 && { omitted: 1 }),
+    };
   } catch {
     return { message: UNREADABLE, source: null };
   }
 }
 
-function readError(error: unknown, depth: number): TracedError {
-  // What comes from another realm is no `Error` of this one.
-  const { message, name, stack, cause } = Object(error) as Partial<Error>;
-  if (message === undefined) return { message: debugText(error), source: null };
-  const more = cause !== undefined && cause !== null;
-  return {
-    message: cut(String(message)),
-    source: more && depth > 1 ? tracedError(cause, depth - 1) : null,
-    ...(typeof name === "string" && { type: cut(name) }),
-    // The stacks of causes say little that this one does not.
-    ...(typeof stack === "string" && depth === MAX_CAUSES && { stack: cut(stack) }),
-    ...(more && depth === 1 && { omitted: 1 }),
-  };
-}
-
 /** Never throws, even where reading the value does. */
 export function debugText(value: unknown): string {
-  if (typeof value === "string") return cut(value);
   try {
-    return cut(JSON.stringify(value) ?? String(value));
+    return cut(typeof value === "string" ? value : (JSON.stringify(value) ?? String(value)));
   } catch {
-    // A cycle, or a bigint inside.
+    // A cycle, or a bigint.
   }
   try {
     return cut(String(value));
@@ -116,9 +108,4 @@ export function debugText(value: unknown): string {
 
 function cut(text: string): string {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
-}
-
-function canonical(value: bigint): number | bigint {
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
 }

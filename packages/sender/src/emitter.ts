@@ -86,7 +86,8 @@ export class Emitter {
     const list = this.#spare ?? new ValueList();
     this.#spare = undefined;
     const { fields } = site.data;
-    list.clear(fields);
+    list.fields = fields;
+    list.size = 0;
     if (values) for (let i = 0; i < fields.length; i++) addValue(list, i, values, fields[i] as string);
     return list;
   }
@@ -178,7 +179,7 @@ export class Emitter {
   }
 
   #open(site?: SiteState): EventSink {
-    if (this.#depth++ > 0) throw new Error("traced by the output");
+    if (this.#depth++ > 0) throw new Error("nested");
     const sink = this.#output.open(this.clock, this.dropped);
     if (site !== undefined && site.epoch !== this.#epoch) {
       site.epoch = this.#epoch;

@@ -22,15 +22,23 @@ export function createProtobufEncoder(): BatchEncoder {
   return new ProtobufEncoder();
 }
 
-/** Where the bytes go. Functions that take one, because guests carry this file and their names can be made short. */
+/**
+ * Where the bytes go. Functions that take one, because guests carry this file and their names can be made short; what is rarely
+ * needed in functions of its own, because engines inline by size.
+ */
 class Writer {
   bytes: Uint8Array = new Uint8Array(INITIAL_BYTES);
   view: DataView = new DataView(this.bytes.buffer);
   pos = 0;
 }
 
+/** @throws RangeError when `needed` is no number, as for the length of what is no text */
 function room(w: Writer, needed: number): void {
   if (w.pos + needed <= w.bytes.length) return;
+  grow(w, needed);
+}
+
+function grow(w: Writer, needed: number): void {
   const grown = new Uint8Array(Math.max(w.pos + needed, w.bytes.length * 2));
   grown.set(w.bytes);
   w.bytes = grown;
@@ -43,18 +51,18 @@ function byte(w: Writer, value: number): void {
 
 /** @param value not negative, of 64 bits; a `number` is a safe integer */
 function varint(w: Writer, value: Id): void {
-  if (value > 0x7fff_ffff) {
-    const wide = BigInt(value);
-    byte(w, Number(wide & 0x7fn) | 0x80);
-    varint(w, canonicalInteger(wide >> 7n));
-    return;
-  }
+  if (value > 0x7fff_ffff) return wideVarint(w, BigInt(value));
   let rest = value as number;
   while (rest > 0x7f) {
     byte(w, (rest & 0x7f) | 0x80);
     rest >>= 7;
   }
   byte(w, rest);
+}
+
+function wideVarint(w: Writer, value: bigint): void {
+  byte(w, Number(value & 0x7fn) | 0x80);
+  varint(w, canonicalInteger(value >> 7n));
 }
 
 /** @param value of 64 bits; a `number` is a safe integer */
@@ -102,10 +110,11 @@ function open(w: Writer, tag: number): number {
 /** Fill in the length that `open` left; a message of 128 bytes or more moves up to make place for it. */
 function close(w: Writer, start: number): void {
   const length = w.pos - start - 1;
-  if (length < 0x80) {
-    w.bytes[start] = length;
-    return;
-  }
+  if (length < 0x80) w.bytes[start] = length;
+  else closeLong(w, start, length);
+}
+
+function closeLong(w: Writer, start: number, length: number): void {
   room(w, SLACK);
   w.bytes.copyWithin(start + varintLength(length), start + 1, w.pos);
   w.pos = start;
