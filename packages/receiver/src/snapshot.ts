@@ -38,16 +38,18 @@ export function writeSpans<Span>(
     if (!span.alive) continue;
     const entered = positions.get(span);
     const relay = span.local === undefined ? undefined : save(span.local);
-    persisted[String(span.id)] = {
+    const entry: { -readonly [key in keyof PersistedSpan]: PersistedSpan[key] } = {
       metadata_id: span.metadataId,
-      ...(span.parentId !== undefined && { parent_id: span.parentId }),
       ref_count: span.refCount,
       values: toValueMap(span.values),
-      ...(entered !== undefined && { entered }),
-      ...(unsaid !== undefined && { sequence: unsaid.next }),
-      ...(unsaid !== undefined && unsaid.dropped > 0 && { dropped_events: unsaid.dropped }),
-      ...(relay !== undefined && { relay }),
     };
+    // One by one: spreading what may be there would cost as much as all the rest, and there may be very many spans.
+    if (span.parentId !== undefined) entry.parent_id = span.parentId;
+    if (entered !== undefined) entry.entered = entered;
+    if (unsaid !== undefined) entry.sequence = unsaid.next;
+    if (unsaid !== undefined && unsaid.dropped > 0) entry.dropped_events = unsaid.dropped;
+    if (relay !== undefined) entry.relay = relay;
+    persisted[String(span.id)] = entry;
     unsaid = undefined;
   }
   return persisted;
