@@ -24,19 +24,19 @@ export const BUDGETS: readonly Budget[] = [
   {
     name: "@spanduct/sender core",
     source: 'export { TracingEventSender } from "./packages/sender/dist/index.js";',
-    maxGzipBytes: 3072,
+    maxGzipBytes: 2704,
   },
   {
     name: "@spanduct/sender core with protobuf batches",
     source: CORE,
     // Not a target: what it is, so that it does not grow unseen.
-    maxGzipBytes: 4704,
+    maxGzipBytes: 4544,
   },
   {
     name: "@spanduct/sender/otel beyond the core",
     source: `${CORE} export * from "./packages/sender/dist/otel/index.js";`,
     beyond: CORE,
-    maxGzipBytes: 3328,
+    maxGzipBytes: 3232,
   },
   {
     name: "@spanduct/sandbox guest half as a script",
