@@ -15,7 +15,7 @@ export function checksum(id: string, program: string, revision: number, state: O
   return hash.digest("hex");
 }
 
-/** Of the text of a program's call sites. */
+/** Of a text: the same for the same text only. 64 hexadecimal digits. */
 export function digest(metadata: string): string {
   return createHash("sha256").update(metadata).digest("hex");
 }

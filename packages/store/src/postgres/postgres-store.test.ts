@@ -42,12 +42,12 @@ describe.skipIf(missing !== undefined)(`PostgreSQL${missing === undefined ? "" :
     let turns = 0;
     const connect = async (): Promise<PostgresClient> => {
       const client = await pool.connect();
-      const query = client.query.bind(client) as (text: string, values?: unknown[]) => Promise<pg.QueryResult>;
+      const query = client.query.bind(client) as PostgresClient["query"];
       return {
         release: (destroy) => client.release(destroy),
-        query: async (text, values) => {
-          if (++turns % 17 === 0) await server.query(cut, [schema]);
-          return await query(text, values);
+        query: async (given) => {
+          if (++turns % 11 === 0) await server.query(cut, [schema]);
+          return await query(given);
         },
       };
     };

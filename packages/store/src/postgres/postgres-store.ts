@@ -1,4 +1,5 @@
 import { isTunnelError, TunnelError } from "@spanduct/protocol";
+import { digest } from "../checksum.ts";
 import type { FaultHook, Transaction } from "../fault-point.ts";
 import { revisionConflict } from "../revision-conflict.ts";
 import { newerSchema } from "../schema-version.ts";
@@ -21,7 +22,9 @@ import { MIGRATIONS } from "./migrations.ts";
 
 /** A connection: that of `pg`. */
 export interface PostgresClient {
-  query(text: string, values?: unknown[]): Promise<{ readonly rows: unknown[]; readonly rowCount: number | null }>;
+  query(
+    query: string | { readonly name: string; readonly text: string; readonly values: unknown[] },
+  ): Promise<{ readonly rows: unknown[]; readonly rowCount: number | null }>;
   release(destroy?: boolean): void;
   on?(event: "error", listener: (error: Error) => void): unknown;
 }
@@ -67,6 +70,8 @@ class PostgresStore implements StateStore {
   readonly #connection: PostgresPool | string;
   readonly #connections: number;
   readonly #schema: string;
+  /** Names of statements, by their text. */
+  readonly #names: Map<string, string> = new Map();
   readonly #heard: WeakSet<PostgresClient> = new WeakSet();
   #pool: PostgresPool | undefined;
 
@@ -114,19 +119,23 @@ class PostgresStore implements StateStore {
     return await this.#transaction(
       "acquire",
       async (query): Promise<Acquired> => {
-        const { count } = await query(
-          `insert into ${this.#schema}.executions as e
-           (id, program, status, seed, revision, attempts, live_spans, snapshot_bytes, lease, lease_holder, lease_until,
-            created_at, updated_at)
-         values ($1, $2, 'open', $3, 0, 1, 0, 0, $4, $5, $6, $7, $7)
-         on conflict (id) do update set lease = $4, lease_holder = $5, lease_until = $6, attempts = e.attempts + 1,
-           program = case when e.revision = 0 then $2 else e.program end
-         where e.status = 'open' and (e.lease is null or e.lease_until <= $7)`,
+        const { rows } = await query<StoredRow>(
+          `with e as (
+             insert into ${this.#schema}.executions as e
+             (id, program, status, seed, revision, attempts, live_spans, snapshot_bytes, lease, lease_holder, lease_until,
+              created_at, updated_at)
+             values ($1, $2, 'open', $3, 0, 1, 0, 0, $4, $5, $6, $7, $7)
+             on conflict (id) do update set lease = $4, lease_holder = $5, lease_until = $6, attempts = e.attempts + 1,
+               program = case when e.revision = 0 then $2 else e.program end
+             where e.status = 'open' and (e.lease is null or e.lease_until <= $7)
+             returning *
+           ) ${this.#stored} from e ${this.#joined}`,
           [id, program, seed, lease, holder, untilMs, nowMs],
         );
         this.faults?.("acquire:written");
-        const execution = (await this.#load(query, id)) as StoredExecution;
-        return { kind: count === 1 ? "acquired" : "refused", execution };
+        const [row] = rows;
+        if (row !== undefined) return { kind: "acquired", execution: executionOf(row) };
+        return { kind: "refused", execution: (await this.#load(query, id)) as StoredExecution };
       },
       "quick",
     );
@@ -151,22 +160,43 @@ class PostgresStore implements StateStore {
         return new RolledBack("program_changed");
       }
       this.faults?.("commit:program");
-      const { count } = await query(
-        `update ${this.#schema}.executions set status = $4, program_used = $5, revision = revision + 1, live_spans = $6,
-           snapshot_bytes = $7, lease = null, lease_holder = null, lease_until = 0, committed_by = $2, updated_at = $8
-         where id = $1 and lease = $2 and revision = $3`,
-        [id, lease, revision, status, status === "done" ? null : program.name, liveSpans, state.snapshot?.length ?? 0, nowMs],
+      // One statement: what takes longest is the way to the server.
+      const { rows } = await query<{ committed: number }>(
+        `with e as (
+           update ${this.#schema}.executions set status = $4, program_used = $5, revision = revision + 1, live_spans = $6,
+             snapshot_bytes = $7, lease = null, lease_holder = null, lease_until = 0, committed_by = $2, updated_at = $8
+           where id = $1 and lease = $2 and revision = $3
+           returning id
+         ), s as (
+           insert into ${this.#schema}.states (id, spans, own_metadata, trace, checksum, snapshot)
+           select e.id, $9, $10, $11, $12, $13::bytea from e
+           on conflict (id) do update set spans = excluded.spans, own_metadata = excluded.own_metadata, trace = excluded.trace,
+             checksum = excluded.checksum, snapshot = excluded.snapshot
+         ), o as (
+           insert into ${this.#schema}.outbox (id, payload)
+           select e.id, given.payload from e, unnest($14::text[]) with ordinality as given (payload, place) order by given.place
+         )
+         select count(*)::int as committed from e`,
+        [
+          id,
+          lease,
+          revision,
+          status,
+          status === "done" ? null : program.name,
+          liveSpans,
+          state.snapshot?.length ?? 0,
+          nowMs,
+          state.spans,
+          state.ownMetadata ?? null,
+          state.trace,
+          state.checksum,
+          state.snapshot ?? null,
+          outbox,
+        ],
       );
-      if (count === 0) throw revisionConflict(id, revision);
+      if (rows[0]?.committed !== 1) throw revisionConflict(id, revision);
       this.faults?.("commit:execution");
-      await query(
-        `insert into ${this.#schema}.states (id, spans, own_metadata, trace, checksum, snapshot) values ($1, $2, $3, $4, $5, $6)
-         on conflict (id) do update set spans = excluded.spans, own_metadata = excluded.own_metadata, trace = excluded.trace,
-           checksum = excluded.checksum, snapshot = excluded.snapshot`,
-        [id, state.spans, state.ownMetadata ?? null, state.trace, state.checksum, state.snapshot ?? null],
-      );
       this.faults?.("commit:state");
-      await this.#append(query, id, outbox);
       this.faults?.("commit:outbox");
       return "committed";
     });
@@ -355,14 +385,18 @@ class PostgresStore implements StateStore {
     return `${SUMMARY_COLUMNS}, (select count(*) from ${this.#schema}.outbox o where o.id = e.id) as backlog`;
   }
 
+  /** What a `StoredRow` is made of, of an execution `e` with what `#joined` adds. */
+  get #stored(): string {
+    return `select ${this.#summary}, e.seed, e.committed_by, p.digest, s.spans, s.own_metadata, s.trace, s.checksum, s.snapshot`;
+  }
+
+  get #joined(): string {
+    return `left join ${this.#schema}.states s on s.id = e.id left join ${this.#schema}.programs p on p.name = e.program_used`;
+  }
+
   async #load(query: Query, id: string): Promise<StoredExecution | undefined> {
-    const { rows } = await query<StoredRow>(
-      `select ${this.#summary}, e.seed, e.committed_by, p.digest, s.spans, s.own_metadata, s.trace, s.checksum, s.snapshot
-       from ${this.#schema}.executions e left join ${this.#schema}.states s on s.id = e.id
-         left join ${this.#schema}.programs p on p.name = e.program_used
-       where e.id = $1`,
-      [id],
-    );
+    const text = `${this.#stored} from ${this.#schema}.executions e ${this.#joined} where e.id = $1`;
+    const { rows } = await query<StoredRow>(text, [id]);
     return rows[0] && executionOf(rows[0]);
   }
 
@@ -370,6 +404,17 @@ class PostgresStore implements StateStore {
     for (const payload of payloads) {
       await query(`insert into ${this.#schema}.outbox (id, payload) values ($1, $2)`, [id, payload]);
     }
+  }
+
+  /** A statement that the server works out once for each connection. */
+  #prepared(text: string, values: unknown[]): { readonly name: string; readonly text: string; readonly values: unknown[] } {
+    let name = this.#names.get(text);
+    if (name === undefined) {
+      // Of the text: stores of several schemas may share connections. PostgreSQL takes 63 characters.
+      name = `spanduct_${digest(text).slice(0, 40)}`;
+      this.#names.set(text, name);
+    }
+    return { name, text, values };
   }
 
   /** A connection that is lost between two queries is an event that would end the process; the next query says it too. */
@@ -390,7 +435,7 @@ class PostgresStore implements StateStore {
       client = connected;
       this.#hear(connected);
       const result = await action(async <Row>(text: string, values?: unknown[]) => {
-        const { rows, rowCount } = await connected.query(text, values);
+        const { rows, rowCount } = await connected.query(values === undefined ? text : this.#prepared(text, values));
         return { rows: rows as Row[], count: rowCount ?? 0 };
       });
       isBroken = false;
