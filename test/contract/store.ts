@@ -547,6 +547,27 @@ export function storeContract(name: string, setUp: () => Promise<StoreBackend>):
         },
       );
 
+      it("state that is not there, or of another revision, is a damaged snapshot too: never a new beginning", async () => {
+        const script = workflow(3);
+        for (const [id, change] of [
+          ["lost", ({ state: _, ...rest }: StoredExecution): StoredExecution => rest],
+          ["older", (execution: StoredExecution): StoredExecution => ({ ...execution, revision: execution.revision + 1 })],
+        ] as const) {
+          await host().step(id, script);
+          const store = backend.host();
+          const acquire = store.acquire.bind(store);
+          store.acquire = async (request) => {
+            const acquired = await acquire(request);
+            return { ...acquired, execution: change(acquired.execution) };
+          };
+          const tested = new ScriptedHost(store);
+          await expect(tested.step(id, script)).rejects.toMatchObject({ code: "snapshot_mismatch" });
+          expect(await tested.executions.inspect(id)).toMatchObject({ status: "parked", revision: 1 });
+          store.acquire = acquire;
+          if (store.name !== "memory") await tested.executions.close();
+        }
+      });
+
       it('"store_failed" when it goes on failing; the next run goes on from the last commit', async () => {
         const script = workflow(2);
         let broken = false;

@@ -537,7 +537,8 @@ export class Executions {
     program: string,
   ): Promise<{ readonly metadata: PersistedMetadata; readonly spans: PersistedSpans }> {
     const { id, revision, state } = execution;
-    if (state === undefined) return { metadata: {}, spans: {} };
+    if (state === undefined && revision === 0) return { metadata: {}, spans: {} };
+    if (state === undefined) throw new TunnelError("snapshot_mismatch", `execution ${JSON.stringify(id)} has lost its state`);
     if (checksum(id, program, revision, state) !== state.checksum) {
       throw new TunnelError("snapshot_mismatch", `the state of execution ${JSON.stringify(id)} is not what was committed`);
     }

@@ -119,23 +119,20 @@ class PostgresStore implements StateStore {
     return await this.#transaction(
       "acquire",
       async (query): Promise<Acquired> => {
-        const { rows } = await query<StoredRow>(
-          `with e as (
-             insert into ${this.#schema}.executions as e
-             (id, program, status, seed, revision, attempts, live_spans, snapshot_bytes, lease, lease_holder, lease_until,
-              created_at, updated_at)
-             values ($1, $2, 'open', $3, 0, 1, 0, 0, $4, $5, $6, $7, $7)
-             on conflict (id) do update set lease = $4, lease_holder = $5, lease_until = $6, attempts = e.attempts + 1,
-               program = case when e.revision = 0 then $2 else e.program end
-             where e.status = 'open' and (e.lease is null or e.lease_until <= $7)
-             returning *
-           ) ${this.#stored} from e ${this.#joined}`,
+        const { count } = await query(
+          `insert into ${this.#schema}.executions as e
+           (id, program, status, seed, revision, attempts, live_spans, snapshot_bytes, lease, lease_holder, lease_until,
+            created_at, updated_at)
+           values ($1, $2, 'open', $3, 0, 1, 0, 0, $4, $5, $6, $7, $7)
+           on conflict (id) do update set lease = $4, lease_holder = $5, lease_until = $6, attempts = e.attempts + 1,
+             program = case when e.revision = 0 then $2 else e.program end
+           where e.status = 'open' and (e.lease is null or e.lease_until <= $7)`,
           [id, program, seed, lease, holder, untilMs, nowMs],
         );
         this.faults?.("acquire:written");
-        const [row] = rows;
-        if (row !== undefined) return { kind: "acquired", execution: executionOf(row) };
-        return { kind: "refused", execution: (await this.#load(query, id)) as StoredExecution };
+        // Not in the same statement: that would see the state from before a commit that it has waited for.
+        const execution = (await this.#load(query, id)) as StoredExecution;
+        return { kind: count === 1 ? "acquired" : "refused", execution };
       },
       "quick",
     );
@@ -385,18 +382,14 @@ class PostgresStore implements StateStore {
     return `${SUMMARY_COLUMNS}, (select count(*) from ${this.#schema}.outbox o where o.id = e.id) as backlog`;
   }
 
-  /** What a `StoredRow` is made of, of an execution `e` with what `#joined` adds. */
-  get #stored(): string {
-    return `select ${this.#summary}, e.seed, e.committed_by, p.digest, s.spans, s.own_metadata, s.trace, s.checksum, s.snapshot`;
-  }
-
-  get #joined(): string {
-    return `left join ${this.#schema}.states s on s.id = e.id left join ${this.#schema}.programs p on p.name = e.program_used`;
-  }
-
   async #load(query: Query, id: string): Promise<StoredExecution | undefined> {
-    const text = `${this.#stored} from ${this.#schema}.executions e ${this.#joined} where e.id = $1`;
-    const { rows } = await query<StoredRow>(text, [id]);
+    const { rows } = await query<StoredRow>(
+      `select ${this.#summary}, e.seed, e.committed_by, p.digest, s.spans, s.own_metadata, s.trace, s.checksum, s.snapshot
+       from ${this.#schema}.executions e left join ${this.#schema}.states s on s.id = e.id
+         left join ${this.#schema}.programs p on p.name = e.program_used
+       where e.id = $1`,
+      [id],
+    );
     return rows[0] && executionOf(rows[0]);
   }
 
