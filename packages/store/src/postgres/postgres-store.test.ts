@@ -71,6 +71,7 @@ describe.skipIf(missing !== undefined)(`PostgreSQL${missing === undefined ? "" :
 
   it("a pool that was given stays its owner's; an address that leads nowhere is store_failed", async () => {
     const pool = new pg.Pool({ connectionString: server.address });
+    pool.on("error", () => undefined);
     const store = postgresStore(pool, { schema: `pool_${schemas++}` });
     await store.open();
     await store.close();
