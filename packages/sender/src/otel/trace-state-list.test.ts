@@ -25,5 +25,17 @@ it("TraceStateList: does what the API's own trace state does", () => {
         );
       }
     }),
+    {
+      examples: [
+        [
+          [["vendor", "0"]],
+          ",",
+          [
+            { key: "vendor", value: undefined },
+            { key: "a", value: "0" },
+          ],
+        ],
+      ],
+    },
   );
 });

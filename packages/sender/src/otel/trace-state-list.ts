@@ -6,7 +6,7 @@ export class TraceStateList implements TraceState {
   readonly #members: readonly string[];
 
   constructor(text: string) {
-    this.#members = text.split(/\s*,\s*/);
+    this.#members = text.split(/\s*,\s*/).filter((member) => member.includes("="));
   }
 
   get(key: string): string | undefined {
