@@ -7,7 +7,7 @@ export type TunnelErrorCode =
   | "malformed"
   /** Understood, but above one of the `Limits`. */
   | "limit_exceeded"
-  /** A batch of a wire version, or stored data of a format or schema, that this build does not know. */
+  /** A batch of a wire version, or stored data of a format or schema, that this build does not know; a runtime that is too old. */
   | "unsupported_version"
   /** More values in a record than `Limits.maxValuesPerRecord`. */
   | "too_many_values"

@@ -164,7 +164,7 @@ export interface StateStore {
   /**
    * Bring the schema up to date. Called before anything else, once.
    *
-   * @throws TunnelError "unsupported_version": the schema is newer than this build
+   * @throws TunnelError "unsupported_version": the schema is newer than this build, or the runtime too old for the store
    */
   open(): Promise<void>;
   /** Begin an attempt: make the execution if it is new, lease it, count the attempt. */

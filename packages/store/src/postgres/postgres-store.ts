@@ -50,7 +50,7 @@ export interface PostgresStoreOptions {
  * leases, claims and acknowledgements do not wait for the disk, because losing one costs only work that is done again.
  *
  * @param connection a `Pool` of `pg`, which stays the caller's, or an address for one of its own:
- * `postgresql://user@host/database`; `pg` is loaded when the store is opened then
+ * `postgresql://user@host/database`; `pg` is loaded when the store is opened then (TypeError where it is not installed)
  * @throws TypeError for a schema that is not a plain name
  */
 export function postgresStore(connection: PostgresPool | string, options: PostgresStoreOptions = {}): StateStore {
@@ -493,7 +493,7 @@ async function newPool(connectionString: string, max: number): Promise<PostgresP
   try {
     ({ default: pg } = await import("pg"));
   } catch (cause) {
-    throw new TunnelError("store_failed", "the package pg is not installed", { cause });
+    throw new TypeError("the package pg is not installed", { cause });
   }
   const pool = new pg.Pool({ connectionString, max, connectionTimeoutMillis: 10_000 });
   // A connection that is lost between two queries: the next query says so, or the next use makes another.

@@ -37,7 +37,7 @@ export interface SqliteStoreOptions {
 
 /**
  * A store in an SQLite file: several processes of one machine may use it at a time. Needs the `node:sqlite` of Node.js 22.13 or later,
- * which is loaded when the store is opened. The journal is a write-ahead log (two more files beside `path`).
+ * which is loaded when the store is opened ("unsupported_version" where it is not there). The journal is a write-ahead log (two more files beside `path`).
  *
  * @param path of the file, which is made when it is not there. Tables are named `spanduct_…`: it may be a database of your own
  */
@@ -371,6 +371,8 @@ async function loadSqlite(): Promise<typeof import("node:sqlite")> {
   try {
     return await import("node:sqlite");
   } catch (cause) {
-    throw new TunnelError("store_failed", `node:sqlite needs Node.js 22.13 or later, this is ${process.version}`, { cause });
+    throw new TunnelError("unsupported_version", `node:sqlite needs Node.js 22.13 or later, this is ${process.version}`, {
+      cause,
+    });
   }
 }
