@@ -24,13 +24,13 @@ export const BUDGETS: readonly Budget[] = [
   {
     name: "@spanduct/sender core",
     source: 'export { TracingEventSender } from "./packages/sender/dist/index.js";',
-    maxGzipBytes: 2704,
+    maxGzipBytes: 2720,
   },
   {
     name: "@spanduct/sender core with protobuf batches",
     source: CORE,
     // Not a target: what it is, so that it does not grow unseen.
-    maxGzipBytes: 4544,
+    maxGzipBytes: 4560,
   },
   {
     name: "@spanduct/sender/otel beyond the core",

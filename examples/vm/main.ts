@@ -15,7 +15,7 @@ const rule = new Script(readFileSync(new URL("rule.js", import.meta.url), "utf8"
 for (const order of [{ id: 1, total: 20 }, { id: 2 }]) {
   context["order"] = JSON.stringify(order);
   const receiver = new TracingEventReceiver({}, {}, [], { relay: relay.execution({ parent }) });
-  const outcome = guest.run(receiver, () => rule.runInContext(context, { timeout: 200 }) as string);
+  const outcome = guest.run(receiver, () => rule.runInContext(context, { timeout: 200, displayErrors: false }) as string);
   console.log(outcome.kind === "committed" ? outcome.value : `order ${order.id} failed: ${outcome.error}`);
 }
 printTrace(end());

@@ -30,6 +30,8 @@ export function install(realm: Realm): void {
   // Called by the host.
   const define = (name: string, value: (...args: never[]) => void) => Object.defineProperty(realm, name, { value });
   define("__spanduct_begin", (word: number, traceContext?: string) => {
+    // A deadline may have ended the last run anywhere.
+    tracing.emitter.recover();
     tracing.control(word);
     api.propagate(tracing, traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext));
   });

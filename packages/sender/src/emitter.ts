@@ -178,6 +178,13 @@ export class Emitter {
     if (controlAnnounce(word)) this.#epoch++;
   }
 
+  /** Nothing is at work: where the engine has stopped the guest in the middle of a write, what is batched is lost. */
+  recover(): void {
+    if (this.#depth === 0) return;
+    this.#depth = 1;
+    this.#failed();
+  }
+
   #open(site?: SiteState): EventSink {
     if (this.#depth++ > 0) throw new Error("nested");
     const sink = this.#output.open(this.clock, this.dropped);

@@ -175,6 +175,26 @@ describe("run", () => {
     expect(second.losses).toEqual([]);
   });
 
+  it("goes on in the same context after deadlines that ended the guest anywhere, also in the middle of a write", () => {
+    const { context, runtime, guest, run } = vm();
+    let left = 0;
+    runtime.setInterruptHandler(() => left-- <= 0);
+    const storm = `
+      const site = spanduct.tracing.span({ name: "work", fields: ["n"] });
+      for (let n = 0; ; n++) site.enter({ n }).close();
+    `;
+    for (let i = 0; i < 50; i++) {
+      left = i;
+      const receiver = receiverOf(new TraceRecorder());
+      expect(guest.run(receiver, () => context.evalCode(`{ ${storm} }`)).kind).toBe("rolled_back");
+      expect(receiver.stats.refused).toEqual({});
+    }
+    left = Number.POSITIVE_INFINITY;
+    const trace = new TraceRecorder();
+    expect(run(`spanduct.tracing.span({ name: "after" }).run(undefined, () => 7)`, trace)).toMatchObject({ value: 7 });
+    expect(trace.lines()).toEqual(["after"]);
+  });
+
   it("begins with the level of the run's receiver", () => {
     const { context, guest } = vm();
     const silent = new TracingEventReceiver<RecordedSpan>({}, {}, [], { relay: new TraceRecorder(), maxLevel: 0 });

@@ -27,8 +27,9 @@ export interface VmGuest {
    * throws, a `timeout` of its script and an exception of `action` roll back. What the guest has batched is delivered first, in
    * a second at most. The error in the outcome is of the host's realm, a value is as the guest returned it.
    *
-   * @param action calls the guest: `() => script.runInContext(context, { timeout }) as number`. A promise of the guest's is to
-   *   be returned, not awaited: `await` hands functions of the host's to it
+   * @param action calls the guest: `() => script.runInContext(context, { timeout, displayErrors: false }) as number`. Without
+   *   `displayErrors: false` Node reads what the guest throws, outside of the timeout. A promise of the guest's is to be returned, not
+   *   awaited: `await` hands functions of the host's to it
    * @throws TunnelError "guest_busy": another run of this guest has not ended
    */
   run<T, Span>(receiver: TracingEventReceiver<Span>, action: () => Promise<T>): Promise<Outcome<T, Span>>;
@@ -39,16 +40,38 @@ export interface VmGuest {
  * Load the guest half into a context of `node:vm`. Scripts then find the global `spanduct`, see `SpanductGlobal`; `console` is
  * there, and what is written to it becomes events too. Numbers and copies of bytes are all that crosses.
  *
- * @param context what `createContext` returned; a guest that ran in it before may make the loading endless
+ * Where the host has to do with objects of the guest's, that has a second: a guest that makes it endless gets less. A timeout, the
+ * caller's too, may end the host's own code in the middle of a batch, span processors included.
+ *
+ * @param context what `createContext` returned
  * @throws TunnelError "transport_failed": the guest half does not load, for instance because the context is traced already
  */
 export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest {
   const { performance } = globalThis;
   const { now = () => performance.timeOrigin + performance.now(), rejections } = options;
+  // A guest that tampered with its realm may make even these scripts endless. Errors are not decorated: that runs getters.
+  const runScript = (script: Script): unknown => script.runInContext(context, { timeout: TURN_TIMEOUT_MS, displayErrors: false });
+  /** Have the host's code run where the timeout of a script ends it, and what it runs of the guest's. */
+  const inTime = <T>(action: () => T): T => {
+    let result: { readonly value: T } | undefined;
+    const value = (): void => {
+      result = { value: action() };
+    };
+    Object.defineProperty(context, CALL, { value, configurable: true });
+    runScript(CALL_SCRIPT);
+    return (result as unknown as { readonly value: T }).value;
+  };
+  const hostError = (thrown: unknown): Error => {
+    if (isOfHost(thrown)) return thrown;
+    try {
+      return inTime(() => toHostError(thrown, true));
+    } catch {
+      return toHostError(thrown, false);
+    }
+  };
   const evaluate = (code: string): unknown => {
     try {
-      // A guest that tampered with its realm may make even these scripts endless. Errors are not decorated: that runs getters.
-      return new Script(code, { filename: "spanduct" }).runInContext(context, { timeout: TURN_TIMEOUT_MS, displayErrors: false });
+      return runScript(new Script(code, { filename: "spanduct" }));
     } catch (thrown) {
       throw hostError(thrown);
     }
@@ -64,7 +87,7 @@ export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest
   let subscribe: Subscribe;
   try {
     const wall = evaluate(WALL) as Wall;
-    subscribe = wall((batch) => receive(batch, runs), now);
+    subscribe = inTime(() => wall((batch) => receive(batch, runs), now));
     rejections?.add(evaluate("Promise.prototype") as object, (reason) => runs.uncaught(hostError(reason), flush));
     evaluate(GUEST_BUNDLE);
   } catch (thrown) {
@@ -89,7 +112,7 @@ export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest
       try {
         if (promise instanceof Promise) promise.then(fulfilled, rejected);
         else {
-          subscribe(promise, fulfilled as (value: unknown) => void, rejected);
+          inTime(() => subscribe(promise, fulfilled as (value: unknown) => void, rejected));
           // A context with a queue of microtasks of its own gets to them at the end of a script only.
           evaluate("0");
         }
@@ -113,6 +136,10 @@ export function traceVm(context: Context, options: TraceVmOptions = {}): VmGuest
 
 /** How long the guest half may take to load, and to deliver what is batched. */
 const TURN_TIMEOUT_MS = 1000;
+
+const CALL = "__spanduct_call";
+/** Calls the host's function of this name, which is gone before any code of the guest's can run. */
+const CALL_SCRIPT = new Script(`{ const call = this.${CALL}; delete this.${CALL}; call(); }`, { filename: "spanduct" });
 
 interface Box<T> {
   readonly value: T;
@@ -153,20 +180,28 @@ function receive(batch: unknown, runs: GuestRuns): number {
 }
 
 const MAX_CAUSES = 16;
+const UNREADABLE = "something that cannot be read";
 
-/** What the guest threw, with its causes, as an error of the host's. Runs no getter and no proxy, and never throws itself. */
-function hostError(thrown: unknown, depth: number = MAX_CAUSES): Error {
+/**
+ * What the guest threw, with its causes, as an error of the host's. Never throws.
+ *
+ * @param isWhole also what runs getters and proxies of the guest's, who can make it endless: stacks, and objects that are no errors
+ */
+function toHostError(thrown: unknown, isWhole: boolean, depth: number = MAX_CAUSES): Error {
   if (isOfHost(thrown)) return thrown;
-  if (!types.isNativeError(thrown)) return new Error(describe(thrown));
+  if (!types.isNativeError(thrown)) return new Error(isWhole || Object(thrown) !== thrown ? describe(thrown) : UNREADABLE);
   const text = (key: string): string | undefined => {
     const value = read(thrown, key);
     return typeof value === "string" ? value : undefined;
   };
   const cause = read(thrown, "cause");
   const message = text("message") ?? "";
-  const error = new Error(message, depth > 1 && cause !== undefined ? { cause: hostError(cause, depth - 1) } : undefined);
+  const error = new Error(
+    message,
+    depth > 1 && cause !== undefined ? { cause: toHostError(cause, isWhole, depth - 1) } : undefined,
+  );
   error.name = text("name") ?? "Error";
-  error.stack = stackOf(thrown) ?? `${error.name}: ${message}`;
+  error.stack = (isWhole ? stackOf(thrown) : undefined) ?? `${error.name}: ${message}`;
   const code = text("code");
   return code === undefined ? error : Object.assign(error, { code });
 }
@@ -204,6 +239,6 @@ function describe(value: unknown): string {
     if (typeof value !== "object" && typeof value !== "function") return String(value);
     return inspect(value, { customInspect: false, showProxy: true, depth: 1, breakLength: Number.POSITIVE_INFINITY });
   } catch {
-    return "something that cannot be read";
+    return UNREADABLE;
   }
 }

@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { type Context, createContext, runInContext } from "node:vm";
+import { OpenTelemetryRelay } from "@spanduct/opentelemetry";
 import type { TunnelError } from "@spanduct/protocol";
-import { TracingEventReceiver } from "@spanduct/receiver";
+import { MetadataArena, type Relay, TracingEventReceiver } from "@spanduct/receiver";
 import { type Outcome, type TraceVmOptions, traceVm, type VmGuest, VmRejections } from "@spanduct/sandbox/vm";
 import { describe, expect, it } from "vitest";
 import { sandboxContract } from "../../../../test/contract/sandbox.ts";
@@ -367,6 +368,120 @@ describe("run", () => {
     for (let error = errorOf(trace.events[0]); error.source !== null; error = error.source) causes++;
     expect(causes).toBeGreaterThan(1);
     expect(causes).toBeLessThan(16);
+  });
+
+  describe("with a guest that makes endless what the host has to do with its objects", { timeout: 30_000 }, () => {
+    const endless = `
+      const loop = () => { for (;;); };
+      const proxy = new Proxy({}, { getPrototypeOf: loop, getOwnPropertyDescriptor: loop, get: loop, has: loop, ownKeys: loop });
+    `;
+    const thrown = (code: string): unknown => {
+      const { context, guest } = traced();
+      const script = () => runInContext(`{ ${endless} ${code} }`, context, { timeout: 5000, displayErrors: false }) as undefined;
+      const outcome = guest.run(receiverOf(new TraceRecorder()), script);
+      return outcome.kind === "rolled_back" ? outcome.error : outcome.kind;
+    };
+
+    it.each([
+      ["an object with an endless prototype", "throw Object.create(proxy)", "Error: something that cannot be read"],
+      ["one in an object", "throw { inside: Object.create(proxy) }", "Error: something that cannot be read"],
+      [
+        "an error with an endless prototype",
+        `throw Object.setPrototypeOf(Object.assign(new Error("m"), { name: "N" }), proxy)`,
+        "N: m",
+      ],
+      ["an error with an endless message", `throw Object.defineProperty(new Error("m"), "message", { get: loop })`, "Error"],
+      ["an error whose stack is endless", `Error.prepareStackTrace = loop; throw new Error("m")`, "Error: m"],
+      ["an endless cause", `throw new Error("m", { cause: Object.create(proxy) })`, "Error: m"],
+    ])("rolls back when it throws %s", (_, code, text) => {
+      const error = thrown(code);
+      expect(error).toBeInstanceOf(Error);
+      expect(String(error)).toBe(text);
+    });
+
+    it("rolls back when it returns a promise that cannot be subscribed to", async () => {
+      const { context, guest } = traced();
+      const code = `Object.defineProperty((async () => 1)(), "constructor", { get() { for (;;); } })`;
+      const outcome = await guest.run(receiverOf(new TraceRecorder()), () => runInContext(code, context) as Promise<number>);
+      expect(outcome).toMatchObject({ kind: "rolled_back", error: { code: "ERR_SCRIPT_EXECUTION_TIMEOUT" } });
+    });
+
+    it.each([
+      "Object.defineProperty = () => { for (;;); }",
+      "Object.create = () => { for (;;); }; globalThis.console = {}",
+      "Object.defineProperty(globalThis, '__spanduct_call', { get() { for (;;); } })",
+      "Object.setPrototypeOf(globalThis, new Proxy({}, { get() { for (;;); }, has() { for (;;); }, set() { for (;;); } }))",
+    ])('throws "transport_failed" for a context in which %s', (code) => {
+      const context = createContext(Object.create(null));
+      runInContext(code, context);
+      expect(() => traceVm(context)).toThrow("[transport_failed]");
+    });
+
+    it("gives one that ran before none of the host's functions", () => {
+      const context = createContext(Object.create(null));
+      runInContext(
+        `
+        globalThis.found = [];
+        const { defineProperty, getOwnPropertyNames } = Object;
+        Object.defineProperty = (...args) => {
+          found.push(...getOwnPropertyNames(globalThis).filter((name) => name.startsWith("__spanduct")));
+          return defineProperty(...args);
+        };
+      `,
+        context,
+      );
+      traceVm(context);
+      const found = runInContext("found.join()", context) as string;
+      expect(found).not.toBe("");
+      expect(found).not.toContain("__spanduct_call");
+    });
+  });
+
+  it("rolls back a script whose time is up in the middle of the host's work, and the next run is as ever", () => {
+    const { context, guest } = traced();
+    const arena = new MetadataArena();
+    const stuck = Object.assign(new TraceRecorder(), {
+      newSpan: () => {
+        for (;;);
+      },
+    });
+    const receiverIn = (relay: TraceRecorder) => new TracingEventReceiver<RecordedSpan>({}, {}, [], { relay, arena });
+    const script = (timeout: number) => () => {
+      const code = `spanduct.tracing.span({ name: "work" }).run(undefined, () => 1); __spanduct_flush(); 7`;
+      return runInContext(code, context, { timeout, displayErrors: false }) as number;
+    };
+    const failed = guest.run(receiverIn(stuck), script(50));
+    expect(failed).toMatchObject({ kind: "rolled_back", error: { code: "ERR_SCRIPT_EXECUTION_TIMEOUT" } });
+    expect(stuck.ending).toBe("rollback");
+    const trace = new TraceRecorder();
+    const receiver = receiverIn(trace);
+    expect(guest.run(receiver, script(5000))).toMatchObject({ kind: "committed", value: 7 });
+    expect(trace.lines()).toEqual(["work"]);
+    expect(receiver.stats.refused).toEqual({});
+    expect(arena.stats.programs).toBe(0);
+  });
+
+  it("survives times that are up anywhere in a batch", { timeout: 60_000 }, () => {
+    const { context, guest } = traced();
+    const arena = new MetadataArena();
+    const relay = new OpenTelemetryRelay({ spanProcessors: [] });
+    const receiverIn = () => new TracingEventReceiver<unknown>({}, {}, [], { relay: relay.execution() as Relay<unknown>, arena });
+    const storm = `
+      const site = spanduct.tracing.span({ name: "work", fields: ["n"] });
+      for (let n = 0; ; n++) site.enter({ n }).close();
+    `;
+    const ends = Array.from({ length: 40 }, (_, i) => {
+      const script = () => runInContext(`{ ${storm} }`, context, { timeout: 2 + (i % 10), displayErrors: false }) as number;
+      return guest.run(receiverIn(), script);
+    });
+    expect(new Set(ends.map((outcome) => outcome.kind === "rolled_back" && (outcome.error as { code?: string }).code))).toEqual(
+      new Set(["ERR_SCRIPT_EXECUTION_TIMEOUT"]),
+    );
+    const receiver = receiverIn();
+    const script = () => runInContext(`spanduct.tracing.span({ name: "work" }).run(undefined, () => 7)`, context) as number;
+    expect(guest.run(receiver, script)).toMatchObject({ kind: "committed", value: 7, spans: {} });
+    expect(receiver.stats).toMatchObject({ refused: {}, liveSpans: 0 });
+    expect(arena.stats.programs).toBe(0);
   });
 
   it("tells where the guest threw", () => {
