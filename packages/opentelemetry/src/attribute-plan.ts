@@ -42,7 +42,8 @@ export class AttributePlan {
     const isPlain =
       new Set(fields).size === fields.length && !names.some((name) => needsCare(name) || Object.hasOwn(attributes, name));
     if (isPlain && count + names.length <= countLimit) {
-      const room = Object.fromEntries(names.map((name) => [name, 0]));
+      // Text, because places for numbers only would hold each float in memory of their own.
+      const room = Object.fromEntries(names.map((name) => [name, ""]));
       this.#full = { attributes: { ...attributes, ...room }, count: count + names.length, dropped };
     }
   }

@@ -9,19 +9,49 @@ import type { TimedEvent } from "./sdk.ts";
 /** The conventional name of an event that is an error and nothing else. */
 const EXCEPTION = "exception";
 
-/** An event of a span, with its attributes. */
-export type SpanEvent = TimedEvent & { attributes: AttributeMap };
+/** An event of a span, in the form that takes least memory. */
+export class SpanEvent {
+  readonly name: string;
+  readonly seconds: number;
+  readonly nanos: number;
+  readonly attributes: AttributeMap;
+  readonly droppedAttributesCount: number;
+
+  constructor(name: string, seconds: number, nanos: number, attributes: AttributeMap, droppedAttributesCount: number) {
+    this.name = name;
+    this.seconds = seconds;
+    this.nanos = nanos;
+    this.attributes = attributes;
+    this.droppedAttributesCount = droppedAttributesCount;
+  }
+
+  get time(): HrTime {
+    return [this.seconds, this.nanos];
+  }
+
+  /** The event as exporters read it. */
+  get timed(): TimedEvent {
+    const { name, time, attributes, droppedAttributesCount } = this;
+    return { name, time, attributes, droppedAttributesCount };
+  }
+}
 
 /**
  * An event as an event of a span. Its name is its message; without one `exception` when it carries an error and its call site has
  * no name of its own, else the name of its call site. That one is in `event.name` where events of the call site may have messages.
  */
-export function spanEvent(writer: AttributeWriter, plan: CallSitePlan, values: ValueColumns, time: HrTime): SpanEvent {
+export function spanEvent(
+  writer: AttributeWriter,
+  plan: CallSitePlan,
+  values: ValueColumns,
+  seconds: number,
+  nanos: number,
+): SpanEvent {
   const message = plan.eventAttributes.write(writer, values);
   let name = plan.givenName;
   if (message !== undefined && message !== "") name = typeof message === "string" ? message : String(message);
   else if (plan.name === undefined && errorOf(values) !== undefined) name = EXCEPTION;
-  return { name, time, attributes: writer.attributes, droppedAttributesCount: writer.dropped };
+  return new SpanEvent(name, seconds, nanos, writer.attributes, writer.dropped);
 }
 
 /**

@@ -14,14 +14,14 @@ import { AttributeWriter } from "./attribute-writer.ts";
 import { CallSitePlan, type CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
 import type { Outgoing, Outlet } from "./delivery.ts";
-import { spanEvent } from "./events.ts";
+import { type SpanEvent, spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
 import type { AttemptIds } from "./identity.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { contextOf, isTracingSuppressed } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import { readSpan, type SavedSpan, writeSpan } from "./saved-span.ts";
-import type { Logger, Sampler, SamplingResult, TimedEvent } from "./sdk.ts";
+import type { Logger, Sampler, SamplingResult } from "./sdk.ts";
 import { lossEvent, MAX_TOLD_OF_LOSS, type SideOutgoing, SideOutlet, sideBytes } from "./side-outlet.ts";
 import { attributeBytes, EVENT_BYTES, LINK_BYTES, valueBytes } from "./sizes.ts";
 import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
@@ -163,8 +163,9 @@ export class Execution implements Relay<GuestSpan> {
     const isMoved = this.#run !== undefined && inside !== undefined && inside.attempt !== this.#attempt;
     const parent = isMoved ? undefined : inside;
     const above = parent === undefined ? this.#hostSpan : parent.spanContext();
-    const start = this.#clock.at(time);
-    const span = new GuestSpan(this.#spans, plan.scope, plan, this.#identify(id, above), above, plan.givenName, start);
+    this.#clock.read(time);
+    const span = new GuestSpan(this.#spans, plan, above, this.#clock.seconds, this.#clock.nanos);
+    this.#identify(span, id, above);
     span.attempt = this.#attempt;
     span.isRoot = parent === undefined;
     if (this.#isSuppressed || (this.#sampler === undefined && !isSampledUnder(above))) {
@@ -226,13 +227,16 @@ export class Execution implements Relay<GuestSpan> {
   event(callSite: CallSite, values: TracedValues, { span }: Parent<GuestSpan>, time: EventTime): void {
     if (this.#isSuppressed) return;
     const plan = this.#plans.get(callSite);
-    const at = this.#clock.at(time);
+    this.#clock.read(time);
+    const { seconds, nanos } = this.#clock;
     if (span?.recording === true) {
       this.#touch(span);
-      if (plan.isError) this.#errorEvent(span, plan, values, at);
-      else if (this.#toSpans) this.#addEvent(span, spanEvent(this.#eventWriter, plan, values, at), valueBytes(values));
+      if (plan.isError) this.#errorEvent(span, plan, values, seconds, nanos);
+      else if (this.#toSpans) {
+        this.#addEvent(span, spanEvent(this.#eventWriter, plan, values, seconds, nanos), valueBytes(values));
+      }
     }
-    if (this.#toLogs || span === undefined) this.#sideEvent(callSite, plan, values, span, at);
+    if (this.#toLogs || span === undefined) this.#sideEvent(callSite, plan, values, span, [seconds, nanos]);
     this.#outlet.throwFailure();
   }
 
@@ -260,8 +264,10 @@ export class Execution implements Relay<GuestSpan> {
       const { origin, state, revision } = read;
       if (open === undefined || origin.closed || !isSame(open.spanContext(), origin.identity)) {
         const plan = plans.get(callSite);
-        const scope = plans.scope(origin.scope);
-        span = new GuestSpan(spans, scope, plan, origin.identity, origin.parent, state.name, origin.startTime);
+        span = new GuestSpan(spans, plan, origin.parent, ...origin.startTime);
+        span.identify(origin.identity);
+        span.setScope(plans.scope(origin.scope));
+        span.rename(state.name);
         span.isRoot = origin.isRoot;
         if (origin.closed) span.closeEarly();
         else if (!origin.recording) span.stopRecording();
@@ -351,8 +357,11 @@ export class Execution implements Relay<GuestSpan> {
     const { plans, spans, links } = this.#setup;
     const plan = new CallSitePlan(RUN, plans.scope(RUN.target), spans.limits);
     this.#ids.nextOther();
-    const identity = { traceId: this.#ids.traceId(), spanId: this.#ids.spanId(), traceFlags: TraceFlags.NONE };
-    const run = new GuestSpan(spans, plan.scope, plan, identity, undefined, name, this.#clock.at(undefined));
+    const traceFlags = this.#sampler === undefined ? TraceFlags.SAMPLED : TraceFlags.NONE;
+    const identity = { traceId: this.#ids.traceId(), spanId: this.#ids.spanId(), traceFlags };
+    const run = new GuestSpan(spans, plan, undefined, ...this.#clock.at(undefined));
+    run.identify(identity);
+    run.rename(name);
     run.attempt = this.#attempt;
     run.isRoot = true;
     run.begin(this.#spanWriter, NO_VALUES);
@@ -379,17 +388,17 @@ export class Execution implements Relay<GuestSpan> {
     }
   }
 
-  #addEvent(span: GuestSpan, event: TimedEvent, bytes: number): void {
+  #addEvent(span: GuestSpan, event: SpanEvent, bytes: number): void {
     const more = EVENT_BYTES + bytes;
     const fits = this.#spans.limits.eventCountLimit > 0 && this.#held.keep(more - span.freedByNext) === undefined;
     if (fits) span.pushEvent(event, more);
-    else span.droppedEventsCount++;
+    else span.dropEvent();
   }
 
   #addLink(span: GuestSpan, to: SpanContext): void {
     const { length } = span.links;
     if (this.#held.keep(LINK_BYTES) !== undefined) {
-      span.droppedLinksCount++;
+      span.dropLink();
       return;
     }
     span.addLink({ context: to, attributes: { "opentracing.ref_type": "follows_from" } });
@@ -425,8 +434,8 @@ export class Execution implements Relay<GuestSpan> {
     return traceId === undefined ? undefined : { traceId, spanId: INVALID_SPANID, traceFlags: TraceFlags.SAMPLED };
   }
 
-  #errorEvent(span: GuestSpan, plan: CallSitePlan, values: TracedValues, at: HrTime): void {
-    const event = spanEvent(this.#eventWriter, plan, values, at);
+  #errorEvent(span: GuestSpan, plan: CallSitePlan, values: TracedValues, seconds: number, nanos: number): void {
+    const event = spanEvent(this.#eventWriter, plan, values, seconds, nanos);
     span.fail(event.name === plan.givenName ? plan.name : event.name, errorOf(values));
     if (this.#toSpans) this.#addEvent(span, event, valueBytes(values));
   }
@@ -436,25 +445,30 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#toLogs || this.#side.hasLogs) {
       this.#side.log(callSite, plan, values, at, span?.contextUnder(this.#context));
     } else {
-      this.#side.hostEvent(spanEvent(this.#eventWriter, plan, values, at));
+      this.#side.hostEvent(spanEvent(this.#eventWriter, plan, values, ...at));
     }
   }
 
-  /** Who the next span is. It is sampled only when that is said later. */
-  #identify(id: Id, above: SpanContext | undefined): SpanContext {
+  /** Say who a new span is. With a sampler it is sampled only when that has said so. */
+  #identify(span: GuestSpan, id: Id, above: SpanContext | undefined): void {
     const ids = this.#ids;
     ids.next(id);
+    const isAsParent = this.#sampler === undefined && !this.#isSuppressed;
+    if (isAsParent && above !== undefined) {
+      ids.permute();
+      return span.deriveIdentity(ids.idHigh, ids.idLow);
+    }
     const traceId = above === undefined ? (this.#setup.traceId ?? ids.traceId()) : above.traceId;
-    const identity: SpanContext = { traceId, spanId: ids.spanId(), traceFlags: TraceFlags.NONE };
+    const traceFlags = isAsParent ? TraceFlags.SAMPLED : TraceFlags.NONE;
+    const identity: SpanContext = { traceId, spanId: ids.spanId(), traceFlags };
     if (above?.traceState !== undefined) identity.traceState = above.traceState;
-    return identity;
+    span.identify(identity);
   }
 
   #begin(span: GuestSpan, parent: GuestSpan | undefined, above: SpanContext | undefined): void {
     const context = parent === undefined ? this.#context : parent.contextUnder(this.#context);
     if (parent === undefined && this.#links.length > 0) span.addLinks(this.#links);
-    if (this.#sampler === undefined) span.spanContext().traceFlags = TraceFlags.SAMPLED;
-    else this.#sample(this.#sampler, span, context, above);
+    if (this.#sampler !== undefined) this.#sample(this.#sampler, span, context, above);
     if (!span.recording) return;
     if (this.#isTransactional) return this.#holdStart(span, context);
     this.#outlet.start(span, context);

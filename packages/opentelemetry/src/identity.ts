@@ -1,3 +1,4 @@
+import { type SpanContext, TraceFlags } from "@opentelemetry/api";
 import { deriveKeys, type Id, IdPermutation, mix32, SPAN_IDS } from "@spanduct/protocol";
 
 const TWO_TO_32 = 4_294_967_296;
@@ -77,8 +78,23 @@ export class AttemptIds {
 
   /** Id of the current span: 16 hexadecimal digits, not all of them 0. */
   spanId(): string {
+    this.permute();
+    return hex(this.idHigh, this.idLow);
+  }
+
+  /** Put the id of the current span into `idHigh` and `idLow`. */
+  permute(): void {
     this.#span.apply(this.#high, this.#low);
-    return hex(this.#span.high, this.#span.low);
+  }
+
+  /** The upper 32 bits of what `permute` gave, signed. */
+  get idHigh(): number {
+    return this.#span.high;
+  }
+
+  /** The lower 32 bits. */
+  get idLow(): number {
+    return this.#span.low;
   }
 
   /** Id of the trace that the current span begins: 32 hexadecimal digits, of which the last 16 are a permutation as well. */
@@ -103,6 +119,17 @@ export class AttemptIds {
     this.#low = Number(next & 0xffff_ffffn) | 0;
     return true;
   }
+}
+
+/** Identity of a span in the trace of the one above it, sampled as that is. */
+export function identityUnder(above: SpanContext, idHigh: number, idLow: number): SpanContext {
+  const identity: SpanContext = {
+    traceId: above.traceId,
+    spanId: hex(idHigh, idLow),
+    traceFlags: above.traceFlags & TraceFlags.SAMPLED,
+  };
+  if (above.traceState !== undefined) identity.traceState = above.traceState;
+  return identity;
 }
 
 /** 16 hexadecimal digits of two 32-bit halves. One flat string: pieces put together would be flattened at the first use. */

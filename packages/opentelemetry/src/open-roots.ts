@@ -1,6 +1,9 @@
+/** `rootPlace` of a span that is in no `OpenRoots`. */
+export const NOT_PLACED: number = -1;
+
 /** Has room for its place in an `OpenRoots`. */
 export interface Placed {
-  /** -1 where it is in none. */
+  /** Below 0 where it is in none. */
   rootPlace: number;
 }
 
@@ -26,7 +29,7 @@ export class OpenRoots<Span extends Placed> {
       this.#spans[place] = last;
       last.rootPlace = place;
     }
-    span.rootPlace = -1;
+    span.rootPlace = NOT_PLACED;
   }
 
   /** The place may be one in the roots of an earlier attempt. */

@@ -91,8 +91,9 @@ export class OutboxDelivery {
 
   #span({ origin, state }: ReadSpan): GuestSpan {
     const { spans, plans } = this.#setup;
-    const scope = plans.scope(origin.scope);
-    const span = new GuestSpan(spans, scope, this.#plan, origin.identity, origin.parent, state.name, origin.startTime);
+    const span = new GuestSpan(spans, this.#plan, origin.parent, ...origin.startTime);
+    span.identify(origin.identity);
+    span.setScope(plans.scope(origin.scope));
     span.isRoot = origin.isRoot;
     span.state = state;
     return span;

@@ -4,7 +4,7 @@ import type { CallSite, Loss } from "@spanduct/receiver";
 import type { CallSitePlan } from "./call-site.ts";
 import type { HostClock } from "./clock.ts";
 import type { Outgoing, OutgoingLogRecord } from "./delivery.ts";
-import { logRecord, type SpanEvent } from "./events.ts";
+import { logRecord, SpanEvent } from "./events.ts";
 import type { PerTarget } from "./per-target.ts";
 import type { Logger } from "./sdk.ts";
 import { attributeBytes, EVENT_BYTES } from "./sizes.ts";
@@ -85,5 +85,5 @@ export class SideOutlet {
 
 /** The event that says that something did not arrive. */
 export function lossEvent({ batches, events }: Loss, time: HrTime): SpanEvent {
-  return { name: LOSS, time, attributes: { batches, events }, droppedAttributesCount: 0 };
+  return new SpanEvent(LOSS, time[0], time[1], { batches, events }, 0);
 }

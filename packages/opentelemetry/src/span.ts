@@ -18,7 +18,10 @@ import { type AttributeMap, attributeValue } from "./attribute-value.ts";
 import { AttributeWriter, NO_ATTRIBUTES } from "./attribute-writer.ts";
 import type { CallSitePlan } from "./call-site.ts";
 import { type HostClock, hostTime } from "./clock.ts";
+import { SpanEvent } from "./events.ts";
+import { identityUnder } from "./identity.ts";
 import type { SpanLimits } from "./limits.ts";
+import { NOT_PLACED, type Placed } from "./open-roots.ts";
 import { ParentContext } from "./parent-context.ts";
 import type { InstrumentationScope, ReadableSpan, Resource, TimedEvent } from "./sdk.ts";
 import { attributeBytes, EVENT_BYTES, LINK_BYTES } from "./sizes.ts";
@@ -54,92 +57,143 @@ export interface SpanState {
   readonly timings: TimingState | undefined;
 }
 
+/** What most spans have nothing of: made with the first of it. */
+class SpanDetails {
+  /** Where it is not its call site's. */
+  name: string | undefined;
+  scope: InstrumentationScope | undefined;
+  kind: SpanKind = SpanKind.INTERNAL;
+  status: SpanStatus = UNSET;
+  links: Link[] = [];
+  droppedAttributesCount = 0;
+  droppedEventsCount = 0;
+  droppedLinksCount = 0;
+  /** Of a span that was entered. */
+  timings: Timings | undefined;
+  asParent: ParentContext | undefined;
+  revision = 0;
+}
+
+/** `rootPlace` of a span that has a parent among the guest's. */
+const NO_ROOT = NOT_PLACED - 1;
+
 /**
  * A span of a guest. It is what processors and exporters read (`ReadableSpan`) and what processors may write to (`api.Span`).
  * Only the guest ends it: `end` does nothing.
+ *
+ * Hosts hold very many open spans, of which nobody reads anything until they end. So what can be made when it is read is made then:
+ * ids as text, times, lists.
  */
-export class GuestSpan implements Span, ReadableSpan, Steered {
+export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   // What the constructor is given is only declared here: a field of a class is written once more otherwise.
-  declare name: string;
-  declare readonly startTime: HrTime;
   declare readonly parentSpanContext?: SpanContext;
-  declare readonly resource: Resource;
-  declare readonly instrumentationScope: InstrumentationScope;
-  kind: SpanKind = SpanKind.INTERNAL;
-  status: SpanStatus = UNSET;
   attributes: AttributeMap = NO_ATTRIBUTES.attributes;
-  droppedAttributesCount = 0;
   /** `[0, 0]` as long as the span is open. */
   endTime: HrTime = OPEN;
-  links: Link[] = [];
-  events: TimedEvent[] = [];
-  droppedEventsCount = 0;
-  droppedLinksCount = 0;
   readonly #setup: SpanSetup;
   readonly #plan: CallSitePlan;
-  readonly #identity: SpanContext;
-  /** Of a span that was entered. */
-  #timings: Timings | undefined;
+  readonly #startSeconds: number;
+  readonly #startNanos: number;
+  /** `undefined` as long as nobody has asked: then the parent's, with the id whose two halves follow. */
+  #identity: SpanContext | undefined;
+  #idHigh = 0;
+  #idLow = 0;
   #attributeCount = 0;
-  #recording = true;
-  #ended = false;
-  #asParent: ParentContext | undefined;
+  /** One alone stays as it came until somebody looks. */
+  #events: SpanEvent | TimedEvent[] | undefined;
+  #details: SpanDetails | undefined;
+  #stage: "recording" | "ended" | "not recorded" | "closed early" = "recording";
   /** @internal The attempt that opened it or took it over: a mark of the relay's own. */
   attempt: object | undefined;
-  /** @internal Whether it has no parent among the guest's spans. */
-  isRoot = false;
-  /** @internal Its place in `OpenRoots`, -1 when it is not there. */
-  rootPlace = -1;
+  /** @internal */
+  rootPlace: number = NOT_PLACED;
   /** @internal About what its events and links take, those apart that code of the host added. */
   keptBytes = 0;
-  /** @internal How often it was saved. */
-  revision = 0;
-  /** @internal Whether the relay has ended it though the guest holds it open. */
-  closedEarly = false;
 
-  /** @internal Made by the relay. */
-  constructor(
-    setup: SpanSetup,
-    scope: InstrumentationScope,
-    plan: CallSitePlan,
-    identity: SpanContext,
-    parent: SpanContext | undefined,
-    name: string,
-    startTime: HrTime,
-  ) {
-    this.name = name;
-    this.startTime = startTime;
+  /** @internal Made by the relay, which says next who it is: `identify` or `deriveIdentity`. */
+  constructor(setup: SpanSetup, plan: CallSitePlan, parent: SpanContext | undefined, startSeconds: number, startNanos: number) {
     // Always there, so that all spans have one shape.
     this.parentSpanContext = parent as SpanContext;
-    this.resource = setup.resource;
-    this.instrumentationScope = scope;
     this.#setup = setup;
     this.#plan = plan;
-    this.#identity = identity;
+    this.#startSeconds = startSeconds;
+    this.#startNanos = startNanos;
+  }
+
+  static #detailsOf(span: GuestSpan): SpanDetails {
+    span.#details ??= new SpanDetails();
+    return span.#details;
   }
 
   // ReadableSpan
 
   spanContext(): SpanContext {
+    this.#identity ??= identityUnder(this.parentSpanContext as SpanContext, this.#idHigh, this.#idLow);
     return this.#identity;
+  }
+
+  get name(): string {
+    return this.#details?.name ?? this.#plan.givenName;
+  }
+
+  get kind(): SpanKind {
+    return this.#details?.kind ?? SpanKind.INTERNAL;
+  }
+
+  get status(): SpanStatus {
+    return this.#details?.status ?? UNSET;
+  }
+
+  get startTime(): HrTime {
+    return [this.#startSeconds, this.#startNanos];
   }
 
   /** `[-1, -1]` as long as the span is open. */
   get duration(): HrTime {
     if (this.endTime === OPEN) return [-1, -1];
-    const seconds = this.endTime[0] - this.startTime[0];
-    const nanos = this.endTime[1] - this.startTime[1];
+    const seconds = this.endTime[0] - this.#startSeconds;
+    const nanos = this.endTime[1] - this.#startNanos;
     return nanos < 0 ? [seconds - 1, nanos + 1_000_000_000] : [seconds, nanos];
   }
 
+  get resource(): Resource {
+    return this.#setup.resource;
+  }
+
+  get instrumentationScope(): InstrumentationScope {
+    return this.#details?.scope ?? this.#plan.scope;
+  }
+
+  get events(): TimedEvent[] {
+    if (this.#events === undefined) return [];
+    if (this.#events instanceof SpanEvent) this.#events = [this.#events.timed];
+    return this.#events;
+  }
+
+  get links(): Link[] {
+    return this.#details?.links ?? [];
+  }
+
+  get droppedAttributesCount(): number {
+    return this.#details?.droppedAttributesCount ?? 0;
+  }
+
+  get droppedEventsCount(): number {
+    return this.#details?.droppedEventsCount ?? 0;
+  }
+
+  get droppedLinksCount(): number {
+    return this.#details?.droppedLinksCount ?? 0;
+  }
+
   get ended(): boolean {
-    return this.#ended;
+    return this.#stage === "ended";
   }
 
   // api.Span, for code of the host
 
   isRecording(): boolean {
-    return this.#recording && !this.#ended;
+    return this.#stage === "recording";
   }
 
   /** Values that not both SDK lines keep (objects, bytes, null, mixed arrays) count as dropped. */
@@ -166,22 +220,23 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
     const { attributePerEventCountLimit, attributeValueLengthLimit } = this.#setup.limits;
     const writer = new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit);
     if (!isTime && attributesOrTime !== undefined) putHostValues(writer, attributesOrTime as Attributes);
-    this.pushEvent({ name, time: at, attributes: writer.attributes, droppedAttributesCount: writer.dropped }, 0);
+    this.pushEvent(new SpanEvent(name, at[0], at[1], writer.attributes, writer.dropped), 0);
     return this;
   }
 
   addLink(link: Link): this {
     if (!this.isRecording()) return this;
     const { linkCountLimit, attributePerLinkCountLimit, attributeValueLengthLimit } = this.#setup.limits;
-    if (this.links.length >= linkCountLimit) {
-      this.droppedLinksCount++;
+    const details = GuestSpan.#detailsOf(this);
+    if (details.links.length >= linkCountLimit) {
+      details.droppedLinksCount++;
       if (linkCountLimit <= 0) return this;
-      this.links.shift();
+      details.links.shift();
     }
     const writer = new AttributeWriter(attributePerLinkCountLimit, attributeValueLengthLimit);
     if (link.attributes !== undefined) putHostValues(writer, link.attributes);
     const droppedAttributesCount = writer.dropped + (link.droppedAttributesCount ?? 0);
-    this.links.push({ context: link.context, attributes: writer.attributes, droppedAttributesCount });
+    details.links.push({ context: link.context, attributes: writer.attributes, droppedAttributesCount });
     return this;
   }
 
@@ -192,12 +247,13 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   setStatus({ code, message }: SpanStatus): this {
     if (!this.isRecording() || code === SpanStatusCode.UNSET || this.status.code === SpanStatusCode.OK) return this;
-    this.status = code === SpanStatusCode.ERROR && typeof message === "string" ? { code, message } : { code };
+    GuestSpan.#detailsOf(this).status =
+      code === SpanStatusCode.ERROR && typeof message === "string" ? { code, message } : { code };
     return this;
   }
 
   updateName(name: string): this {
-    if (this.isRecording()) this.name = name;
+    if (this.isRecording()) this.rename(name);
     return this;
   }
 
@@ -218,18 +274,57 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
   // What the guest does, through the relay
 
   /** @internal */
+  identify(identity: SpanContext): void {
+    this.#identity = identity;
+  }
+
+  /** @internal It is in its parent's trace, sampled as that is, under this id. */
+  deriveIdentity(idHigh: number, idLow: number): void {
+    this.#idHigh = idHigh;
+    this.#idLow = idLow;
+  }
+
+  /** @internal Whether it has no parent among the guest's spans. Asked and said before it gets a `rootPlace`. */
+  get isRoot(): boolean {
+    return this.rootPlace !== NO_ROOT;
+  }
+
+  set isRoot(isRoot: boolean) {
+    this.rootPlace = isRoot ? NOT_PLACED : NO_ROOT;
+  }
+
+  /** @internal How often it was saved. */
+  get revision(): number {
+    return this.#details?.revision ?? 0;
+  }
+
+  set revision(revision: number) {
+    GuestSpan.#detailsOf(this).revision = revision;
+  }
+
+  /** @internal Whether the relay has ended it though the guest holds it open. */
+  get closedEarly(): boolean {
+    return this.#stage === "closed early";
+  }
+
+  /** @internal */
   rename(name: string): void {
-    this.name = name;
+    if (name !== this.name) GuestSpan.#detailsOf(this).name = name;
+  }
+
+  /** @internal Put it into a scope other than its call site's. */
+  setScope(scope: InstrumentationScope): void {
+    if (scope !== this.instrumentationScope) GuestSpan.#detailsOf(this).scope = scope;
   }
 
   /** @internal */
   setKind(kind: SpanKind): void {
-    this.kind = kind;
+    if (kind !== this.kind) GuestSpan.#detailsOf(this).kind = kind;
   }
 
   /** @internal */
   mergeStatus(code: SpanStatusCode, message?: string): void {
-    this.status = mergeStatus(this.status, code, message);
+    GuestSpan.#detailsOf(this).status = mergeStatus(this.status, code, message);
   }
 
   /** @internal Start with what the call site and the values say. */
@@ -249,24 +344,37 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal Bytes that one more event lets go of, on the average of those that are kept. */
   get freedByNext(): number {
-    const { length } = this.events;
-    return length > 0 && length >= this.#setup.limits.eventCountLimit ? Math.floor(this.keptBytes / length) : 0;
+    if (this.#events === undefined) return 0;
+    const count = this.#events instanceof SpanEvent ? 1 : this.#events.length;
+    return count > 0 && count >= this.#setup.limits.eventCountLimit ? Math.floor(this.keptBytes / count) : 0;
   }
 
   /** @internal Keep an event that takes so many bytes. */
-  pushEvent(event: TimedEvent, bytes: number): void {
+  pushEvent(event: SpanEvent, bytes: number): void {
     const { eventCountLimit } = this.#setup.limits;
-    const { events } = this;
     this.keptBytes -= this.freedByNext;
-    if (events.length >= eventCountLimit) {
-      this.droppedEventsCount++;
-      if (eventCountLimit <= 0) return;
-      events.shift();
+    if (this.#events === undefined && eventCountLimit > 0) {
+      this.#events = event;
+    } else {
+      const { events } = this;
+      if (events.length >= eventCountLimit) {
+        this.dropEvent();
+        if (eventCountLimit <= 0) return;
+        events.shift();
+      }
+      events.push(event.timed);
     }
     this.keptBytes += bytes;
-    // An array grows in steps of 16, and most spans have few events.
-    if (events.length === 0) this.events = [event];
-    else events.push(event);
+  }
+
+  /** @internal Count an event that is not kept. */
+  dropEvent(): void {
+    GuestSpan.#detailsOf(this).droppedEventsCount++;
+  }
+
+  /** @internal Count a link that is not kept. */
+  dropLink(): void {
+    GuestSpan.#detailsOf(this).droppedLinksCount++;
   }
 
   /** @internal An error happened in it: error status unless a status is set, and `error.type`. */
@@ -277,28 +385,30 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal */
   enter(seconds: number, nanos: number): void {
-    this.#timings ??= new Timings(this.startTime[0], this.startTime[1]);
-    this.#timings.enter(seconds, nanos);
+    const details = GuestSpan.#detailsOf(this);
+    details.timings ??= new Timings(this.#startSeconds, this.#startNanos);
+    details.timings.enter(seconds, nanos);
   }
 
   /** @internal */
   exit(seconds: number, nanos: number): void {
-    this.#timings?.exit(seconds, nanos);
+    this.#details?.timings?.exit(seconds, nanos);
   }
 
   /** @internal Set the end, not before the start, and the attributes that come with it. `ended` is for `markEnded` to say. */
   close(end: HrTime): void {
-    const start = this.startTime;
-    const isEarly = end[0] < start[0] || (end[0] === start[0] && end[1] < start[1]);
+    const seconds = this.#startSeconds;
+    const nanos = this.#startNanos;
+    const isEarly = end[0] < seconds || (end[0] === seconds && end[1] < nanos);
     if (isEarly) {
-      end[0] = start[0];
-      end[1] = start[1];
+      end[0] = seconds;
+      end[1] = nanos;
     }
     this.endTime = end;
-    const timings = this.#timings;
+    const timings = this.#details?.timings;
     timings?.finish(end[0], end[1]);
     const busy = timings === undefined ? 0 : timings.busyNanos;
-    const idle = timings === undefined ? (end[0] - start[0]) * 1e9 + (end[1] - start[1]) : timings.idleNanos;
+    const idle = timings === undefined ? (end[0] - seconds) * 1e9 + (end[1] - nanos) : timings.idleNanos;
     if (this.#attributeCount + 2 > this.#setup.limits.attributeCountLimit) {
       this.setAttribute("busy_ns", busy);
       this.setAttribute("idle_ns", idle);
@@ -310,42 +420,38 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal Nothing changes it from here on. */
   markEnded(): void {
-    this.#ended = true;
+    this.#stage = "ended";
   }
 
   /** @internal Flag it as work that was rolled back. */
   markRolledBack(): void {
     flagRolledBack(this.attributes);
-    this.status = rolledBackStatus(this.status);
+    GuestSpan.#detailsOf(this).status = rolledBackStatus(this.status);
   }
 
   /** @internal The sampler does not want it: it keeps its identity and nothing else. */
   stopRecording(): void {
-    this.#recording = false;
+    this.#stage = "not recorded";
     this.attributes = {};
-    this.droppedAttributesCount = 0;
-    this.events = [];
-    this.links = [];
+    this.#events = undefined;
+    if (this.#details === undefined) return;
+    this.#details.droppedAttributesCount = 0;
+    this.#details.links = [];
   }
 
   /** @internal It has ended for exporters, but not for the guest: from here on it is only what others hang under. */
   closeEarly(): void {
-    this.closedEarly = true;
     this.stopRecording();
+    this.#stage = "closed early";
   }
 
   /** @internal A span without length that says that this one is open, to be its child. */
   pendingChild(identity: SpanContext): GuestSpan {
-    const child = new GuestSpan(
-      this.#setup,
-      this.instrumentationScope,
-      this.#plan,
-      identity,
-      this.#identity,
-      this.name,
-      this.startTime,
-    );
-    child.kind = this.kind;
+    const child = new GuestSpan(this.#setup, this.#plan, this.spanContext(), this.#startSeconds, this.#startNanos);
+    child.identify(identity);
+    child.rename(this.name);
+    child.setScope(this.instrumentationScope);
+    child.setKind(this.kind);
     child.attributes = {
       ...this.attributes,
       "spanduct.pending": true,
@@ -367,13 +473,14 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal Give it another id. Spans and links that refer to it share its identity object and follow. */
   changeId(spanId: string): void {
-    this.#identity.spanId = spanId;
+    this.spanContext().spanId = spanId;
   }
 
   /** @internal The context of its children, `base` being that of the roots. */
   contextUnder(base: Context): Context {
-    if (this.#asParent?.base !== base) this.#asParent = new ParentContext(base, () => this);
-    return this.#asParent;
+    const details = GuestSpan.#detailsOf(this);
+    if (details.asParent?.base !== base) details.asParent = new ParentContext(base, () => this);
+    return details.asParent;
   }
 
   /** @internal A copy that later changes of the span leave alone. */
@@ -394,38 +501,46 @@ export class GuestSpan implements Span, ReadableSpan, Steered {
 
   /** @internal A copy of how long it was entered. */
   get timings(): TimingState | undefined {
-    return this.#timings?.state;
+    return this.#details?.timings?.state;
   }
 
   /** @internal Make it open and as it was; takes over what is in `state`. */
   set state(state: SpanState) {
-    this.name = state.name;
-    this.kind = state.kind;
-    this.status = state.status;
+    this.rename(state.name);
+    this.setKind(state.kind);
     this.attributes = state.attributes;
     this.#attributeCount = Object.keys(state.attributes).length;
-    this.droppedAttributesCount = state.droppedAttributesCount;
-    this.events = state.events as TimedEvent[];
-    this.links = state.links as Link[];
-    this.droppedEventsCount = state.droppedEventsCount;
-    this.droppedLinksCount = state.droppedLinksCount;
-    this.#timings = state.timings && new Timings(this.startTime[0], this.startTime[1]);
-    if (this.#timings !== undefined && state.timings !== undefined) this.#timings.state = state.timings;
-    this.keptBytes = LINK_BYTES * this.links.length;
-    for (const { attributes = {} } of this.events) this.keptBytes += EVENT_BYTES + attributeBytes(attributes as AttributeMap);
+    const { timings, droppedAttributesCount, droppedEventsCount, droppedLinksCount } = state;
+    const hasDetails =
+      state.status.code !== SpanStatusCode.UNSET ||
+      timings !== undefined ||
+      state.links.length + droppedAttributesCount + droppedEventsCount + droppedLinksCount > 0;
+    if (hasDetails || this.#details !== undefined) {
+      const details = GuestSpan.#detailsOf(this);
+      details.status = state.status;
+      details.links = state.links as Link[];
+      details.droppedAttributesCount = droppedAttributesCount;
+      details.droppedEventsCount = droppedEventsCount;
+      details.droppedLinksCount = droppedLinksCount;
+      details.timings = timings && new Timings(this.#startSeconds, this.#startNanos);
+      if (details.timings !== undefined && timings !== undefined) details.timings.state = timings;
+    }
+    this.#events = state.events.length === 0 ? undefined : (state.events as TimedEvent[]);
+    this.keptBytes = LINK_BYTES * state.links.length;
+    for (const { attributes = {} } of state.events) this.keptBytes += EVENT_BYTES + attributeBytes(attributes as AttributeMap);
     this.endTime = OPEN;
   }
 
   /** @internal Whether it is recorded, open or not. */
   get recording(): boolean {
-    return this.#recording;
+    return this.#stage === "recording" || this.#stage === "ended";
   }
 
   /** @internal Have what was written. */
   take({ attributes, count, dropped }: AttributeWriter): void {
     this.attributes = attributes;
     this.#attributeCount = count;
-    this.droppedAttributesCount = dropped;
+    if (dropped !== this.droppedAttributesCount) GuestSpan.#detailsOf(this).droppedAttributesCount = dropped;
   }
 }
 

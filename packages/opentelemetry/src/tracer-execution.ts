@@ -179,14 +179,14 @@ export class TracerExecution implements Relay<TracerSpan> {
     const at = this.#at(time);
     if (span?.mayRecord === true) {
       this.#touch(span);
-      const { name, attributes } = spanEvent(this.#writer, plan, values, at);
+      const { name, attributes } = spanEvent(this.#writer, plan, values, ...at);
       if (plan.isError) this.#fail(span, name === plan.givenName ? plan.name : name, values);
       if (toSpans) this.#add(span, EVENT_BYTES + valueBytes(values), () => span.span.addEvent(name, attributes, at));
     }
     if (toLogs || (span === undefined && this.#side.hasLogs)) {
       this.#side.log(callSite, plan, values, at, span === undefined ? undefined : new ParentContext(context, () => span.span));
     } else if (span === undefined) {
-      this.#side.hostEvent(spanEvent(this.#writer, plan, values, at));
+      this.#side.hostEvent(spanEvent(this.#writer, plan, values, ...at));
     }
     this.#delivery.throwFailure();
   }
