@@ -1,4 +1,13 @@
-import { type CallSiteData, TunnelError, type TunnelErrorCode } from "@spanduct/protocol";
+import { type CallSiteData, type TracedValues, TunnelError, type TunnelErrorCode, type ValueKind } from "@spanduct/protocol";
+
+/** @internal Names and types of a record's values. Many records have the same. */
+export interface ValueShape {
+  readonly keys: readonly (number | string)[];
+  readonly kinds: readonly ValueKind[];
+}
+
+/** Shapes that a call site keeps: which fields are there, and whether a number is an integer, makes few in honest programs. */
+const MAX_SHAPES = 8;
 
 /** A call site as a host keeps it: one object for equal data, shared by all executions of all programs. */
 export class CallSite {
@@ -10,6 +19,7 @@ export class CallSite {
   /** @internal `data.fields` again, to be read only: engines read frozen arrays several times slower. */
   readonly names: readonly string[];
   readonly #fields: ReadonlySet<string>;
+  readonly #shapes: ValueShape[] = [];
 
   /** @internal Made by the arena. Takes a copy of `data`, because many share it. */
   constructor(index: number, data: CallSiteData) {
@@ -24,6 +34,23 @@ export class CallSite {
   declares(name: string): boolean {
     return this.#fields.has(name);
   }
+
+  /** @internal One object for all values of the same names and types; `undefined` with undeclared names and with too many shapes. */
+  shapeOf(values: TracedValues): ValueShape | undefined {
+    for (const shape of this.#shapes) if (hasShape(values, shape)) return shape;
+    const { keys, kinds, size } = values;
+    if (this.#shapes.length === MAX_SHAPES) return undefined;
+    for (let i = 0; i < size; i++) if (!this.declares(keys[i] as string)) return undefined;
+    const shape = { keys: keys.slice(0, size), kinds: kinds.slice(0, size) };
+    this.#shapes.push(shape);
+    return shape;
+  }
+}
+
+function hasShape({ keys, kinds, size }: TracedValues, shape: ValueShape): boolean {
+  if (shape.keys.length !== size) return false;
+  for (let i = 0; i < size; i++) if (shape.keys[i] !== keys[i] || shape.kinds[i] !== kinds[i]) return false;
+  return true;
 }
 
 /**

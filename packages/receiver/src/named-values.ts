@@ -9,6 +9,8 @@ export class NamedValues extends TracedValues {
   bytes = 0;
   /** Whether the call site is known to declare every name. */
   allDeclared = false;
+  /** What `fill` was last told. */
+  callSite: CallSite | undefined;
   declare kinds: ValueKind[];
   declare raws: RawValue[];
 
@@ -19,6 +21,7 @@ export class NamedValues extends TracedValues {
    */
   fill(values: ValueColumns, callSite: CallSite | undefined): number {
     this.clear();
+    this.callSite = callSite;
     if (callSite?.distinct !== true || values.fields.length > 0) return this.#fillMixed(values, callSite);
     // What a decoder gives: indices, each once, of names that differ.
     const { names } = callSite;

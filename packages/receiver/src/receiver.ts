@@ -387,8 +387,9 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (span === undefined) return this.#unknownSpan(id);
     const followed = this.#spans.get(followsFrom);
     if (followed === undefined) return this.#unknownSpan(followsFrom);
-    if (span.links >= this.#limits.maxLinksPerSpan) return this.#exceed("maxLinksPerSpan", span.links + 1);
-    span.links++;
+    const extras = span.withExtras();
+    if (extras.links >= this.#limits.maxLinksPerSpan) return this.#exceed("maxLinksPerSpan", extras.links + 1);
+    extras.links++;
     this.#events++;
     if (span.local === undefined || followed.local === undefined) return;
     try {
@@ -408,7 +409,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
       if (span.parentId !== undefined && this.#spans.get(span.parentId) === undefined) return this.#unknownSpan(span.parentId);
       this.#createLocal(span, callSite, false, time);
     }
-    span.entered = true;
+    span.withExtras().entered = true;
     this.#stack.push(span);
     this.#events++;
     if (span.local === undefined) return;
@@ -423,7 +424,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (this.#isClosed()) return;
     const span = this.#spans.get(id);
     if (span === undefined) return this.#unknownSpan(id);
-    span.entered = false;
+    if (span.extras !== undefined) span.extras.entered = false;
     this.#stack.remove(span);
     this.#events++;
     if (span.local === undefined) return;
@@ -533,7 +534,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   /** Add values to what a span has gathered, unless that breaks a budget. */
   #merge(span: SpanState<Span>, named: NamedValues): boolean {
-    const { values } = span;
+    const values = span.ownValues();
     let bytes = span.valueBytes + named.bytes;
     let count = values.size;
     for (let i = 0; i < named.size; i++) {
@@ -557,7 +558,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     const { maxValuesPerSpan, maxSpanValueBytes, maxLiveValueBytes } = this.#limits;
     const growth = bytes - (span?.valueBytes ?? 0);
     const total = this.#valueBytes + growth;
-    if (count > maxValuesPerSpan && count > (span?.values.size ?? 0)) this.#exceed("maxValuesPerSpan", count);
+    if (count > maxValuesPerSpan && count > (span?.valueCount ?? 0)) this.#exceed("maxValuesPerSpan", count);
     else if (bytes > maxSpanValueBytes && growth > 0) this.#exceed("maxSpanValueBytes", bytes);
     else if (total > maxLiveValueBytes && growth > 0) this.#exceed("maxLiveValueBytes", total);
     else {
@@ -569,7 +570,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   #restore(opened: readonly (readonly [id: Id, span: OpenSpan])[], localSpans: LocalSpans<Span>): void {
     for (const [id, saved] of opened) {
-      const span = readSpan<Span>(id, saved);
+      const span = readSpan<Span>(id, saved, this.#callSites.get(saved.metadataId));
       this.#spans.add(span);
       this.#valueBytes += span.valueBytes;
     }

@@ -1,16 +1,21 @@
 import { type Id, type OpenSpan, type PersistedSpan, type PersistedSpans, toValueMap } from "@spanduct/protocol";
+import type { CallSite } from "./arena.ts";
 import { totalBytes } from "./named-values.ts";
 import type { SequenceState } from "./sequence.ts";
 import { type SpanStack, SpanState } from "./span-state.ts";
 
 /** A persisted span as a receiver takes it over. */
-export function readSpan<Span>(id: Id, { metadataId, parentId, refCount, values }: OpenSpan): SpanState<Span> {
+export function readSpan<Span>(
+  id: Id,
+  { metadataId, parentId, refCount, values }: OpenSpan,
+  callSite: CallSite | undefined,
+): SpanState<Span> {
   const state = new SpanState<Span>(id);
-  state.alive = true;
   state.metadataId = metadataId;
   state.parentId = parentId;
   state.refCount = refCount;
-  state.values = values;
+  state.columns = callSite?.shapeOf(values) ?? values;
+  state.raws = values.raws;
   state.valueBytes = totalBytes(values);
   return state;
 }

@@ -1,47 +1,107 @@
-import { type Id, TracedValues } from "@spanduct/protocol";
+import { type Id, type RawValue, TracedValues } from "@spanduct/protocol";
+import type { CallSite, ValueShape } from "./arena.ts";
 
-/** What a receiver knows of one span. */
-export class SpanState<Span> {
-  readonly id: Id;
-  /** False when only `LocalSpans` remembers it: it can be entered, exited and linked, nothing else. */
-  alive = false;
-  /** Opened by this receiver, so closed again when it rolls back. */
-  uncommitted = false;
+/** What only spans have that are entered or linked. */
+class SpanExtras<Span> {
+  links = 0;
   /** Entered under this receiver, so exited again when it ends. */
   entered = false;
-  metadataId: Id = 0;
-  parentId: Id | undefined;
-  refCount = 0;
-  /** Everything recorded so far, keyed by name. */
-  values: TracedValues = NO_VALUES;
-  valueBytes = 0;
-  /** The relay's span; `undefined` when this host has lost it. */
-  local: Span | undefined;
-  links = 0;
-  events = 0;
   // Its place on the stack.
   stacked = false;
   outer: SpanState<Span> | undefined;
   inner: SpanState<Span> | undefined;
+}
+
+/** What a receiver knows of one span. Hosts hold very many of them, so there is little in it that not every span needs. */
+export class SpanState<Span> {
+  readonly id: Id;
+  /** Opened by this receiver, so closed again when it rolls back. */
+  uncommitted = false;
+  metadataId: Id = 0;
+  parentId: Id | undefined;
+  /** Handles that the guest has; 0 when only `LocalSpans` remembers it: it can be entered, exited and linked, nothing else. */
+  refCount = 0;
+  /** Names and types of everything recorded so far: those of many spans, or columns of its own. */
+  columns: ValueShape | TracedValues = NO_VALUES;
+  raws: readonly RawValue[] = NO_VALUES.raws;
+  valueBytes = 0;
+  /** The relay's span; `undefined` when this host has lost it. */
+  local: Span | undefined;
+  events = 0;
+  extras: SpanExtras<Span> | undefined;
 
   constructor(id: Id) {
     this.id = id;
   }
 
+  get alive(): boolean {
+    return this.refCount > 0;
+  }
+
+  get entered(): boolean {
+    return this.extras?.entered === true;
+  }
+
+  get valueCount(): number {
+    return this.columns instanceof TracedValues ? this.columns.size : this.raws.length;
+  }
+
+  /** Everything recorded so far, keyed by name; only to be read. */
+  get values(): TracedValues {
+    const { columns, raws } = this;
+    if (columns instanceof TracedValues) return columns;
+    return new TracedValues(columns.keys as string[], columns.kinds as TracedValues["kinds"], raws as RawValue[]);
+  }
+
+  /** The same in columns of its own, to be written to. */
+  ownValues(): TracedValues {
+    if (this.columns instanceof TracedValues) return this.columns;
+    const own = this.values.copy();
+    this.columns = own;
+    this.raws = own.raws;
+    return own;
+  }
+
+  /** Copy `values`, which are lent. @param callSite the span's, where it is known */
+  keepValues(values: TracedValues, callSite: CallSite | undefined): void {
+    const shape = callSite?.shapeOf(values);
+    if (shape === undefined) {
+      const own = values.copy();
+      this.columns = own;
+      this.raws = own.raws;
+    } else {
+      this.columns = shape;
+      this.raws = firstOf(values.raws, values.size);
+    }
+  }
+
   /** It begins, or begins anew; keeps `values`. */
   open(metadataId: Id, parentId: Id | undefined, values: TracedValues, valueBytes: number): void {
-    this.alive = true;
     this.uncommitted = true;
     this.metadataId = metadataId;
     this.parentId = parentId;
     this.refCount = 1;
-    this.values = values;
+    this.columns = values;
+    this.raws = values.raws;
     this.valueBytes = valueBytes;
+  }
+
+  /** What it has because it is entered or linked. */
+  withExtras(): SpanExtras<Span> {
+    this.extras ??= new SpanExtras();
+    return this.extras;
   }
 }
 
 /** Of a span that has no values of its own yet; never written to. */
 const NO_VALUES = new TracedValues();
+
+/** Several times as fast as `slice` for the few values that a record has. */
+function firstOf(raws: readonly RawValue[], size: number): RawValue[] {
+  const first = new Array<RawValue>(size);
+  for (let i = 0; i < size; i++) first[i] = raws[i] as RawValue;
+  return first;
+}
 
 /**
  * The spans that the guest is inside of, innermost last. A span stands on it once; leaving from the middle costs no more than
@@ -56,26 +116,28 @@ export class SpanStack<Span> {
   }
 
   push(span: SpanState<Span>): void {
-    if (span.stacked) return;
-    span.stacked = true;
-    span.outer = this.#innermost;
-    if (this.#innermost !== undefined) this.#innermost.inner = span;
+    const place = span.withExtras();
+    if (place.stacked) return;
+    place.stacked = true;
+    place.outer = this.#innermost;
+    if (this.#innermost !== undefined) this.#innermost.withExtras().inner = span;
     this.#innermost = span;
   }
 
   remove(span: SpanState<Span>): void {
-    if (!span.stacked) return;
-    const { outer, inner } = span;
-    if (outer !== undefined) outer.inner = inner;
-    if (inner !== undefined) inner.outer = outer;
+    const place = span.extras;
+    if (place === undefined || !place.stacked) return;
+    const { outer, inner } = place;
+    if (outer !== undefined) outer.withExtras().inner = inner;
+    if (inner !== undefined) inner.withExtras().outer = outer;
     else this.#innermost = outer;
-    span.stacked = false;
-    span.outer = undefined;
-    span.inner = undefined;
+    place.stacked = false;
+    place.outer = undefined;
+    place.inner = undefined;
   }
 
   /** Innermost first. */
   *[Symbol.iterator](): Generator<SpanState<Span>, void, undefined> {
-    for (let span = this.#innermost; span !== undefined; span = span.outer) yield span;
+    for (let span = this.#innermost; span !== undefined; span = span.extras?.outer) yield span;
   }
 }

@@ -46,7 +46,8 @@ export class SpanTable<Span> {
   #settle(): void {
     const newest = this.#newest;
     if (newest === undefined) return;
-    if (newest.values === this.#newestValues) newest.values = newest.values.copy();
+    const values = this.#newestValues;
+    if (newest.columns === values) newest.keepValues(values, values.callSite);
     this.#older.set(newest.id, newest);
     this.#newest = undefined;
   }
