@@ -10,8 +10,11 @@ const receiver = new TracingEventReceiver({}, {}, [], { relay: relay.execution({
 const { worker, outcome } = traceWorker(new URL("guest.ts", import.meta.url), receiver, {
   workerData: { images: ["cat", "dog"] },
 });
-worker.on("message", (total) => console.log(`the guest made ${total} bytes`));
+let total = 0;
+worker.on("message", (bytes) => {
+  total = bytes;
+});
 const { kind } = await outcome;
 
 printTrace(end());
-console.log(kind);
+console.log(`${kind}: the guest made ${total} bytes`);
