@@ -11,8 +11,11 @@ export class FileExporter implements SpanExporter {
 
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
     for (const span of spans) {
-      const { duration } = span;
-      appendFileSync(this.#path, `${JSON.stringify({ ...span, duration, context: span.spanContext() })}\n`);
+      const { name, kind, startTime, endTime, duration, status, attributes, events, links } = span;
+      const { parentSpanContext, instrumentationScope } = span;
+      const times = { startTime, endTime, duration };
+      const content = { name, kind, ...times, status, attributes, events, links, parentSpanContext, instrumentationScope };
+      appendFileSync(this.#path, `${JSON.stringify({ ...content, context: span.spanContext() })}\n`);
     }
     done({ code: 0 });
   }

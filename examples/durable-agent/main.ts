@@ -19,5 +19,5 @@ const spans = readSpans(join(folder, "spans.jsonl"));
 const identities = new Set(spans.map((span) => span.spanContext().spanId));
 const traces = new Set(spans.map((span) => span.spanContext().traceId));
 console.log(`${traces.size} trace, ${identities.size} spans, exported ${spans.length} times`);
-printTrace(spans);
+printTrace(spans, { times: true });
 rmSync(folder, { recursive: true });

@@ -32,9 +32,9 @@ export function hostTracing(name: string): HostTracing {
   };
 }
 
-/** Print spans as a tree, the same at every run: without times. */
-export function printTrace(spans: readonly ReadableSpan[]): void {
-  const tree = traceTree(spans, { color: false, timelineWidth: 0, maxWidth: 130, maxAlike: 4, details: false });
+/** Print spans as a tree, the same at every run: without times, unless you want them. */
+export function printTrace(spans: readonly ReadableSpan[], { times = false }: { readonly times?: boolean } = {}): void {
+  const tree = traceTree(spans, { color: false, timelineWidth: 0, maxWidth: 130, maxAlike: 4, details: times });
   console.log(tree.replaceAll(/ +$/gm, ""));
 }
 
