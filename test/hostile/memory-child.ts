@@ -16,7 +16,12 @@ let kept = 0;
 const done = scenario.run(() => {
   kept = live() - before;
 });
-const left = live() - before;
+// What was on the stack a moment ago, and what a compiler that runs beside us looks at, is let go of some turns later.
+let left = live() - before;
+for (let i = 0; i < 100 && left > 2 ** 20; i++) {
+  await new Promise(setImmediate);
+  left = Math.min(left, live() - before);
+}
 const mebibytes = (bytes: number): number => Math.round(bytes / 2 ** 20);
 // In KiB.
 const peak = process.resourceUsage().maxRSS * 1024;
