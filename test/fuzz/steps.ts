@@ -43,19 +43,26 @@ export function makeSteps(random: Random, streams: readonly (readonly SinkCall[]
   if (random.oneIn(3)) rest.push(...mutateCalls(random, random.pick(streams), streams));
   // Bytes are damaged in a third of the cases, so that in the others long stories can be told.
   const damages = random.oneIn(3);
+  /** What was sent since the last commit. */
+  let attempt: Step[] = [];
   while (rest.length > 0) {
     const calls = rest.slice(0, random.pick([1, 4, 20, 80]));
     rest = rest.slice(calls.length);
     if (damages && random.oneIn(2)) {
       for (const batch of encodeBatches(CODECS[codec] as Codec, calls)) {
-        steps.push({ step: "bytes", bytes: mutateBytes(random, codec, batch, [batch]) });
+        attempt.push({ step: "bytes", bytes: mutateBytes(random, codec, batch, [batch]) });
       }
     } else {
-      steps.push({ step: "calls", calls, alone: random.oneIn(3) });
+      attempt.push({ step: "calls", calls, alone: random.oneIn(3) });
     }
-    if (random.oneIn(6)) steps.push(hostStep(random));
+    if (!random.oneIn(6)) continue;
+    const host = hostStep(random);
+    steps.push(...attempt, host);
+    // What was rolled back is often tried again.
+    const commits = host.step === "persist" || (host.step === "new process" && host.persists);
+    attempt = commits || random.oneIn(2) ? [] : attempt;
   }
-  return steps;
+  return [...steps, ...attempt];
 }
 
 function hostStep(random: Random): HostStep {
@@ -76,8 +83,8 @@ export function anyLimits(random: Random): Partial<Limits> {
     maxExecutionBytes: [1000, 5000],
     maxStringBytes: [20, 64, 200],
     maxValuesPerRecord: [1, 3],
-    maxSpanValueBytes: [100, 500],
-    maxLiveValueBytes: [300, 2000],
+    maxSpanValueBytes: [random.between(20, 80), random.between(80, 500)],
+    maxLiveValueBytes: [random.between(50, 400), 2000],
     maxValuesPerSpan: [2, 4],
     maxFieldsPerCallSite: [1, 4, 32],
     maxCallSites: [1, 2, 4],

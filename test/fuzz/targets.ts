@@ -1,4 +1,9 @@
-import { CODECS } from "./steps.ts";
+import { json } from "@spanduct/protocol/json";
+import { msgpack } from "@spanduct/protocol/msgpack";
+import { protobuf } from "@spanduct/protocol/protobuf";
+import { readJson } from "./second-readers/json.ts";
+import { readMsgpack } from "./second-readers/msgpack.ts";
+import { readProtobuf } from "./second-readers/protobuf.ts";
 import { realStreams } from "./streams.ts";
 import type { Target } from "./target.ts";
 import { decoderTarget } from "./targets/decoder.ts";
@@ -15,7 +20,9 @@ import { streamTarget } from "./targets/stream.ts";
 export function allTargets(): readonly Target[] {
   const streams = realStreams();
   return [
-    ...Object.values(CODECS).map((codec) => decoderTarget(codec, streams)),
+    decoderTarget(json, streams, readJson),
+    decoderTarget(protobuf, streams, readProtobuf),
+    decoderTarget(msgpack, streams, readMsgpack),
     objectsTarget(streams),
     stateTarget(streams),
     receiverTarget(streams),

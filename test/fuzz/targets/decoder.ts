@@ -24,7 +24,11 @@ import { holds, same, type Target, Violation } from "../target.ts";
 export type DecoderItem = { readonly limits: Partial<Limits> } | { readonly bytes: Uint8Array };
 
 /** One wire form: bytes become whole, proper events or coded errors, and mean the same in every other form. */
-export function decoderTarget(codec: Codec, streams: readonly (readonly SinkCall[])[]): Target<DecoderItem> {
+export function decoderTarget(
+  codec: Codec,
+  streams: readonly (readonly SinkCall[])[],
+  second: SecondReader,
+): Target<DecoderItem> {
   return {
     name: codec.name,
     what: "gives whole and proper events or coded errors, the same ones again, and the same ones by way of the other wire forms",
@@ -51,11 +55,30 @@ export function decoderTarget(codec: Codec, streams: readonly (readonly SinkCall
         same("what a decoder of its own reads", plainRead(decode(codec.createDecoder(limits), bytes)), plainRead(read));
         throwsOnce(decoder, bytes, read);
         if (read.calls.length > 0) agree(codec, read, limits);
+        readTwice(codec, bytes, second);
         events += read.calls.length + read.errors.length;
       }
       return events;
     },
   };
+}
+
+/** Another reader of the same form, for bytes that ours takes as a whole. `undefined` where it cannot be asked. */
+export type SecondReader = (bytes: Uint8Array) => readonly SinkCall[] | undefined;
+
+/** No bounds, where another reader has none. */
+const UNLIMITED = Object.fromEntries(
+  Object.keys(DEFAULT_LIMITS).map((limit) => [limit, Number.POSITIVE_INFINITY]),
+) as unknown as Limits;
+
+/** What ours takes without an error, the other one takes and understands in the same way. */
+function readTwice(codec: Codec, bytes: Uint8Array, second: SecondReader): void {
+  const { calls, errors } = decode(codec.createDecoder(UNLIMITED), bytes);
+  if (errors.length > 0) return;
+  const again = second(bytes);
+  if (again === undefined) return;
+  same("what another reader makes of it", eventsOf(again, UNLIMITED), eventsOf(calls, UNLIMITED));
+  same("what another reader makes of its header", headers(again), headers(calls));
 }
 
 interface Read {

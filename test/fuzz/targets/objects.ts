@@ -53,6 +53,13 @@ function tryEvent(event: unknown, limits: Limits): void {
   // JSON has no lone surrogates, and the checks are for what was read from bytes.
   if (!text.isWellFormed() || /\\ud[89a-f]/i.test(text)) return;
   check({ calls, errors: [] }, new Uint8Array(1), limits);
+  const plain: SinkCall[] = [];
+  dispatchEvent(
+    ownData(event),
+    sinkTo((call) => plain.push(call)),
+    limits,
+  );
+  same("what its own properties say", plain, calls);
   const again: SinkCall[] = [];
   decodeEvent(
     printEvent(event as TracingEvent),
@@ -60,6 +67,24 @@ function tryEvent(event: unknown, limits: Limits): void {
     limits,
   );
   same("what JSON makes of it", again.map(withoutFloats), calls.map(withoutFloats));
+}
+
+/** What lies in the object and those in it, and nothing that they inherit; deeper, and of longer lists, nobody looks. */
+function ownData(data: unknown, depth = 200): unknown {
+  if (typeof data !== "object" || data === null || depth === 0) return data;
+  try {
+    return ownDataOf(data, depth);
+  } catch {
+    // Of a getter or proxy where nobody looks: the event was accepted.
+    return undefined;
+  }
+}
+
+function ownDataOf(data: object, depth: number): unknown {
+  if (Array.isArray(data)) return data.length > 100_000 ? [] : data.map((item) => ownData(item, depth - 1));
+  return Object.fromEntries(
+    Object.keys(data).map((key) => [key, ownData((data as { readonly [key: string]: unknown })[key], depth - 1)]),
+  );
 }
 
 /** Numbers that JSON has no word for come back as text. */
@@ -73,7 +98,7 @@ function withoutFloats(call: SinkCall): unknown {
 }
 
 /** Stand for objects that data cannot say. */
-const SPELLS = ["@throws", "@proxy", "@revoked", "@class", "@function", "@cycle", "@huge array", "@symbol"];
+const SPELLS = ["@throws", "@proxy", "@revoked", "@class", "@function", "@cycle", "@huge array", "@symbol", "@heir"];
 
 const JUNK: readonly unknown[] = [
   null,
@@ -160,6 +185,8 @@ function enchant(data: unknown): unknown {
     }
     case "@huge array":
       return Object.assign([], { length: 2 ** 32 - 1 });
+    case "@heir":
+      return Object.create({ id: 1, metadata_id: 1, values: {}, message: "m", source: null, int: 1, new_event: {} });
     case "@symbol":
       return Symbol("of the guest");
   }

@@ -14,7 +14,7 @@ import type { Relay } from "@spanduct/receiver";
 import type { SinkCall } from "../../support/sink-calls.ts";
 import { Life } from "../life.ts";
 import { makeSteps, type Step } from "../steps.ts";
-import { holds, type Target, Violation } from "../target.ts";
+import { holds, show, type Target, Violation } from "../target.ts";
 
 /** How the relay is set up; counts where it comes first. */
 interface RelaySetup {
@@ -143,7 +143,7 @@ class Host {
 class Watch implements SpanProcessor {
   /** By identity: where the host lost its memory, another object goes on as the same span. */
   readonly #open: Set<string> = new Set();
-  readonly #ended: Set<string> = new Set();
+  readonly #ended: Map<string, { readonly span: ReadableSpan; readonly was: string }> = new Map();
 
   onStart(span: Span & ReadableSpan, _context: Context): void {
     const identity = identityOf(span);
@@ -157,7 +157,7 @@ class Watch implements SpanProcessor {
     this.#open.delete(identity);
     holds("a span ends", span.ended);
     holds("no two spans share an identity", !this.#ended.has(identity));
-    this.#ended.add(identity);
+    this.#ended.set(identity, { span, was: lookOf(span) });
     check(span);
     holds("a span ends after it started", compare(span.startTime, span.endTime) <= 0);
   }
@@ -176,6 +176,10 @@ class Watch implements SpanProcessor {
   end(open: readonly (string | undefined)[]): void {
     const saved = new Set(open);
     for (const identity of this.#open) holds("what was rolled back is not open", saved.has(identity.split(" ")[1]));
+    for (const [identity, { span, was }] of this.#ended) {
+      holds("what is open in the state has not ended", !saved.has(identity.split(" ")[1]));
+      holds("nothing changes a span that has ended", lookOf(span) === was);
+    }
   }
 
   async forceFlush(): Promise<void> {}
@@ -185,6 +189,12 @@ class Watch implements SpanProcessor {
 function identityOf(span: ReadableSpan): string {
   const { traceId, spanId } = span.spanContext();
   return `${traceId} ${spanId}`;
+}
+
+/** What exporters may have read of it. */
+function lookOf(span: ReadableSpan): string {
+  const { name, status, endTime, attributes, events, links, droppedEventsCount } = span;
+  return show([name, status, endTime, Object.keys(attributes).length, events.length, links.length, droppedEventsCount]);
 }
 
 const MAX_ATTRIBUTES = 128;

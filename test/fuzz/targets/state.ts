@@ -1,6 +1,6 @@
 import { ROOT_CONTEXT, type TracerProvider } from "@opentelemetry/api";
 import { TracerProvider as SdkTracerProvider } from "@opentelemetry/sdk-trace";
-import { liveSpans, OpenTelemetryRelay, TracerRelay } from "@spanduct/opentelemetry";
+import { liveSpans, OpenTelemetryRelay, type SpanProcessor, TracerRelay } from "@spanduct/opentelemetry";
 import {
   isTunnelError,
   type PersistedMetadata,
@@ -159,11 +159,27 @@ function outboxOf(calls: readonly SinkCall[]): unknown {
   return JSON.parse(JSON.stringify(attempt.outbox()));
 }
 
+/** Spans that were restored are proper ones. */
+const CHECK: SpanProcessor = {
+  onStart: () => undefined,
+  onEnd(span) {
+    const { traceId, spanId, traceFlags } = span.spanContext();
+    holds("a span has ids", /^(?!0+$)[0-9a-f]{32}$/.test(traceId) && /^(?!0+$)[0-9a-f]{16}$/.test(spanId));
+    holds("flags are a byte", Number.isInteger(traceFlags) && traceFlags >= 0 && traceFlags < 256);
+    holds(
+      "times are proper",
+      [...span.startTime, ...span.endTime].every((part) => Number.isSafeInteger(part) && part >= 0),
+    );
+  },
+  forceFlush: async () => undefined,
+  shutdown: async () => undefined,
+};
+
 function newRelay(which: "own" | "tracer"): Relay<unknown> {
   let counter = 0;
   const clock = (): [number, number] => [1_700_000_000, counter++];
   if (which === "own") {
-    const relay = new OpenTelemetryRelay({ spanProcessors: [], clock, random: () => BigInt(counter++) });
+    const relay = new OpenTelemetryRelay({ spanProcessors: [CHECK], clock, random: () => BigInt(counter++) });
     return relay.execution({ parent: ROOT_CONTEXT }) as Relay<unknown>;
   }
   const tracerProvider = new SdkTracerProvider() as unknown as TracerProvider;
