@@ -34,6 +34,8 @@ export class Life<Span> {
   #receiver: TracingEventReceiver<Span>;
   /** Events that were applied, by receivers that are closed. */
   #applied = 0;
+  /** Spans that the receiver was made with; those that only a stale `LocalSpans` knows are among them. */
+  #restored = 0;
 
   constructor(steps: readonly Step[], options: LifeOptions<Span>) {
     const { codec, limits } = setupOf(steps);
@@ -102,8 +104,7 @@ export class Life<Span> {
   #batch(bytes: Uint8Array): void {
     this.#receiver.receiveBatch(bytes);
     const { liveSpans, callSites } = this.#receiver.stats;
-    const restored = Object.keys(this.#state.spans).length;
-    holds("live spans are within their budget", liveSpans <= Math.max(this.#limits.maxLiveSpans, restored));
+    holds("live spans are within their budget", liveSpans <= Math.max(this.#limits.maxLiveSpans, this.#restored));
     holds("call sites are within their budget", callSites <= this.#limits.maxCallSites);
   }
 
@@ -125,7 +126,7 @@ export class Life<Span> {
   }
 
   #open({ metadata, spans, local }: State<Span>): TracingEventReceiver<Span> {
-    return new TracingEventReceiver(metadata, spans, local, {
+    const receiver = new TracingEventReceiver(metadata, spans, local, {
       relay: this.#options.relay(),
       arena: this.#arena,
       program: this.#program,
@@ -133,5 +134,7 @@ export class Life<Span> {
       limits: this.#limits,
       onError: this.#options.onError,
     });
+    this.#restored = receiver.stats.liveSpans;
+    return receiver;
   }
 }
