@@ -157,7 +157,9 @@ function coded<T>(action: () => T): T | undefined {
 /** What an attempt of this guest leaves, through JSON. */
 function outboxOf(calls: readonly SinkCall[]): unknown {
   const loggerProvider = { getLogger: () => ({ emit: () => undefined }) };
-  const relay = new OpenTelemetryRelay({ spanProcessors: [], loggerProvider, events: "both" });
+  let nanos = 0;
+  const clock = (): [number, number] => [1_700_000_000, nanos++];
+  const relay = new OpenTelemetryRelay({ spanProcessors: [], loggerProvider, events: "both", clock });
   const attempt = relay.outboxExecution({ seed: 1n, attempt: 0 });
   const receiver = new TracingEventReceiver<never>({}, {}, [], { relay: attempt as never });
   for (const batch of encodeBatches(protobuf, calls)) receiver.receiveBatch(batch);
