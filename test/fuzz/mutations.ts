@@ -295,6 +295,8 @@ const PIECES: { readonly [codec: string]: readonly (readonly number[])[] } = {
     '"\\u0069d":7,',
     '"\\ud800"',
     '"\\udc00\\ud800"',
+    "\\ud800\\u0041",
+    "\\ud83e\\udd80",
     "\\",
     '"',
     "\n",
@@ -319,7 +321,7 @@ export function mutateBytes(random: Random, codec: string, bytes: Uint8Array, ot
 }
 
 function damage(random: Random, codec: string, bytes: Uint8Array, others: readonly Uint8Array[]): Uint8Array {
-  const at = random.below(bytes.length + 1);
+  const at = place(random, codec, bytes);
   const end = Math.min(bytes.length, at + random.between(1, random.pick([1, 4, 64])));
   const before = bytes.subarray(0, at);
   switch (random.below(9)) {
@@ -354,6 +356,13 @@ function damage(random: Random, codec: string, bytes: Uint8Array, others: readon
     default:
       return join(before, Uint8Array.from(random.pick(PIECES[codec] ?? [[]])), bytes.subarray(at));
   }
+}
+
+/** Anywhere; in text often where something begins, because little of it means anything elsewhere. */
+function place(random: Random, codec: string, bytes: Uint8Array): number {
+  const at = random.below(bytes.length + 1);
+  if (codec !== "json" || random.oneIn(2)) return at;
+  return bytes.indexOf(random.pick([0x7b, 0x2c, 0x22]), at) + 1 || at;
 }
 
 function join(...parts: readonly Uint8Array[]): Uint8Array {
