@@ -10,7 +10,7 @@ import {
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup, RunSpan } from "./attempt-options.ts";
 import { errorOf } from "./attribute-value.ts";
-import { AttributeWriter } from "./attribute-writer.ts";
+import type { AttributeWriter } from "./attribute-writer.ts";
 import { CallSitePlan, type CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
 import type { Outgoing, Outlet } from "./delivery.ts";
@@ -75,7 +75,7 @@ export class Execution implements Relay<GuestSpan> {
   readonly #toLogs: boolean;
   readonly #clock: GuestClock;
   readonly #outlet: Outlet;
-  readonly #side: SideOutlet;
+  #side: SideOutlet | undefined;
   /** Marks spans of this attempt. An object of its own, so that a span does not keep the attempt's memory. */
   readonly #attempt: object = {};
   #hostSpan: SpanContext | undefined;
@@ -88,7 +88,7 @@ export class Execution implements Relay<GuestSpan> {
   /** What has gone out at the commit, where that may be undone. */
   #committed: readonly Outgoing[] = [];
   /** Spans of earlier attempts that this one has changed, as they were. */
-  readonly #before: Map<GuestSpan, SpanState> = new Map();
+  #before: Map<GuestSpan, SpanState> | undefined;
   /** Open spans without a parent among the guest's. */
   readonly #roots: OpenRoots<GuestSpan> = new OpenRoots();
   #phase: "running" | "suspended" | "rolled back" = "running";
@@ -112,23 +112,13 @@ export class Execution implements Relay<GuestSpan> {
     this.#clock = new GuestClock(setup.spans.clock);
     this.#held = new Held(setup.maxHeld, setup.maxHeldBytes);
     this.#outlet = setup.outlet;
-    const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = setup.spans.limits;
-    this.#spanWriter = new AttributeWriter(attributeCountLimit, attributeValueLengthLimit);
-    this.#eventWriter = new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit);
+    this.#spanWriter = setup.spans.spanWriter;
+    this.#eventWriter = setup.spans.eventWriter;
     this.#isSuppressed = isTracingSuppressed(setup.context);
     this.#hostSpan = contextOf(setup.context);
     // Without a sampler the host's span decides, so this is known before the first span.
     if (this.#isSuppressed || (setup.sampler === undefined && !isSampledUnder(this.#hostSpan))) this.#droppedRoot = true;
     this.#run = setup.run === undefined || this.#isSuppressed ? undefined : this.#openRun(setup.run);
-    this.#side = new SideOutlet({
-      loggers: setup.loggers,
-      context: this.#context,
-      clock: setup.spans.clock,
-      send: (outgoing) => {
-        if (setup.isTransactional) this.#hold(outgoing);
-        else this.#outlet.send(outgoing);
-      },
-    });
   }
 
   /** Identity of the attempt's own span, where it has one. */
@@ -250,7 +240,7 @@ export class Execution implements Relay<GuestSpan> {
       this.#touch(span);
       this.#addEvent(span, event, 0);
     }
-    if (this.#roots.isEmpty) this.#side.loss(event);
+    if (this.#roots.isEmpty) this.#sideOutlet.loss(event);
     this.#outlet.throwFailure();
   }
 
@@ -311,7 +301,7 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#run !== undefined) this.#close(this.#run, undefined);
     const held = this.#held.take();
     if (this.#setup.canUndo === true) this.#committed = held;
-    else this.#before.clear();
+    else this.#before = undefined;
     const pending = this.#setup.pendingSpans && this.#isTransactional ? openOf(held) : [];
     for (const outgoing of held) this.#outlet.send(outgoing);
     for (const span of pending) this.#showPending(span);
@@ -322,8 +312,8 @@ export class Execution implements Relay<GuestSpan> {
     const { isTransactional, discards, idsAfterRollback, onRollback } = this.#setup;
     this.#phase = "rolled back";
     onRollback();
-    for (const [span, state] of this.#before) span.state = state;
-    this.#before.clear();
+    for (const [span, state] of this.#before ?? []) span.state = state;
+    this.#before = undefined;
     const held = this.#held.take().filter((outgoing) => outgoing.kind !== "end" || outgoing.span.attempt === this.#attempt);
     if (isTransactional && !discards) {
       const ids = idsAfterRollback?.();
@@ -442,11 +432,25 @@ export class Execution implements Relay<GuestSpan> {
 
   /** An event that is more than one of a guest's span. */
   #sideEvent(callSite: CallSite, plan: CallSitePlan, values: TracedValues, span: GuestSpan | undefined, at: HrTime): void {
-    if (this.#toLogs || this.#side.hasLogs) {
-      this.#side.log(callSite, plan, values, at, span?.contextUnder(this.#context));
+    if (this.#toLogs || this.#setup.loggers !== undefined) {
+      this.#sideOutlet.log(callSite, plan, values, at, span?.contextUnder(this.#context));
     } else {
-      this.#side.hostEvent(spanEvent(this.#eventWriter, plan, values, ...at));
+      this.#sideOutlet.hostEvent(spanEvent(this.#eventWriter, plan, values, ...at));
     }
+  }
+
+  /** Most attempts that make no log records never need it. */
+  get #sideOutlet(): SideOutlet {
+    this.#side ??= new SideOutlet({
+      loggers: this.#setup.loggers,
+      context: this.#context,
+      clock: this.#spans.clock,
+      send: (outgoing) => {
+        if (this.#isTransactional) this.#hold(outgoing);
+        else this.#outlet.send(outgoing);
+      },
+    });
+    return this.#side;
   }
 
   /** Say who a new span is. With a sampler it is sampled only when that has said so. */
@@ -519,7 +523,9 @@ export class Execution implements Relay<GuestSpan> {
 
   /** Keep the state of a span of an earlier attempt before this one changes it. */
   #touch(span: GuestSpan): void {
-    if (span.attempt !== this.#attempt && !this.#before.has(span)) this.#before.set(span, span.state);
+    if (span.attempt === this.#attempt) return;
+    this.#before ??= new Map();
+    if (!this.#before.has(span)) this.#before.set(span, span.state);
   }
 
   /** Whether the rollback has put it back to what it was before this attempt: what the receiver says of it then is not for it. */

@@ -7,7 +7,9 @@ export class Held<T> {
   #items: T[] = [];
   /** About what is kept takes; who lets go of something subtracts it. */
   bytes = 0;
-  readonly #errors: { items?: TunnelError; bytes?: TunnelError } = {};
+  // The same again and again, because a guest can ask for it with every event.
+  #tooMany: TunnelError | undefined;
+  #tooLarge: TunnelError | undefined;
 
   constructor(max: number, maxBytes: number) {
     this.#max = max;
@@ -16,10 +18,9 @@ export class Held<T> {
 
   /** Why there is no room for one more item of so many bytes; `undefined` when there is. */
   refusal(bytes: number): TunnelError | undefined {
-    // The same again and again, because a guest can ask for it with every event.
     if (this.#items.length >= this.#max) {
-      this.#errors.items ??= full(`the attempt holds ${this.#max} spans and records already (maxHeld)`);
-      return this.#errors.items;
+      this.#tooMany ??= full(`the attempt holds ${this.#max} spans and records already (maxHeld)`);
+      return this.#tooMany;
     }
     return this.#bytesRefusal(bytes);
   }
@@ -47,8 +48,8 @@ export class Held<T> {
 
   #bytesRefusal(bytes: number): TunnelError | undefined {
     if (this.bytes + bytes <= this.#maxBytes) return undefined;
-    this.#errors.bytes ??= full(`the attempt makes the host keep ${this.#maxBytes} bytes already (maxHeldBytes)`);
-    return this.#errors.bytes;
+    this.#tooLarge ??= full(`the attempt makes the host keep ${this.#maxBytes} bytes already (maxHeldBytes)`);
+    return this.#tooLarge;
   }
 }
 

@@ -2,6 +2,7 @@ import { type Attributes, type Context, ROOT_CONTEXT, type SpanContext } from "@
 import { attemptKey } from "@spanduct/protocol";
 import type { Relay } from "@spanduct/receiver";
 import { type AttemptOptions, type PlacementOptions, resolveAttempt } from "./attempt-options.ts";
+import { AttributeWriter } from "./attribute-writer.ts";
 import { CallSitePlans } from "./call-site.ts";
 import { type HostClock, systemClock } from "./clock.ts";
 import { defaultResource } from "./default-resource.ts";
@@ -94,7 +95,14 @@ export class OpenTelemetryRelay {
     const { loggerProvider, resource, clock, random, spanLimits } = options;
     this.#options = options;
     const limits = resolveSpanLimits(spanLimits);
-    this.#spans = { limits, resource: resource ?? defaultResource(), clock: clock ?? systemClock() };
+    const { attributeCountLimit, attributePerEventCountLimit, attributeValueLengthLimit } = limits;
+    this.#spans = {
+      limits,
+      resource: resource ?? defaultResource(),
+      clock: clock ?? systemClock(),
+      spanWriter: new AttributeWriter(attributeCountLimit, attributeValueLengthLimit),
+      eventWriter: new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit),
+    };
     this.#plans = new CallSitePlans(limits);
     this.#loggers = loggerProvider && new PerTarget((scope) => loggerProvider.getLogger(scope));
     this.#random = random ?? randomSeed;

@@ -40,6 +40,9 @@ export interface SpanSetup {
   readonly limits: Required<SpanLimits>;
   readonly resource: Resource;
   readonly clock: HostClock;
+  // For what guests write, one set at a time; no code of the host runs in between.
+  readonly spanWriter: AttributeWriter;
+  readonly eventWriter: AttributeWriter;
 }
 
 /** Everything about a span that can change before it ends, as plain data of its own. */

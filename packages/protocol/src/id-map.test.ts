@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { id as arbitraryId } from "../../../test/support/arbitrary-events.ts";
 import type { Id } from "./event.ts";
-import { IdMap, secretKey } from "./id-map.ts";
+import { IdMap, SecretSource, secretKey } from "./id-map.ts";
 
 const secret = fc.record({
   factor: fc.integer().map((n) => n | 1),
@@ -53,6 +53,19 @@ describe("IdMap", () => {
       }),
       { numRuns: 50 },
     );
+  });
+});
+
+describe("SecretSource", () => {
+  it("gives a different secret each time, however many are drawn at once", () => {
+    for (const drawn of [1, 3]) {
+      const source = new SecretSource(drawn);
+      const secrets = Array.from({ length: 10 }, () => source.next());
+      expect(secrets.every(({ factor }) => (factor & 1) === 1)).toBe(true);
+      expect(secrets.every(({ wideMask }) => wideMask >= 0n && wideMask < 2n ** 64n)).toBe(true);
+      expect(new Set(secrets.map(({ mask }) => mask)).size).toBeGreaterThan(8);
+      expect(new Set(secrets.map(({ wideMask }) => wideMask)).size).toBe(10);
+    }
   });
 });
 

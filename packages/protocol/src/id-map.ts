@@ -1,7 +1,7 @@
 import type { Id } from "./event.ts";
 
 // In every host; types of a host would bring much else.
-declare const crypto: { getRandomValues(array: Uint32Array): Uint32Array };
+declare const crypto: { getRandomValues(array: Int32Array): Int32Array };
 
 const TWO_32 = 0x1_0000_0000;
 
@@ -20,28 +20,36 @@ export interface Secret {
  * all fall into one bucket of a `Map`, and each lookup would walk past all of them. Here a secret of the map goes into its keys.
  */
 export class IdMap<V> {
-  readonly #map: Map<Id, V> = new Map();
-  readonly #secret: Secret = newSecret();
+  // Made with the first entry: of many maps nothing is ever asked.
+  #map: Map<Id, V> | undefined;
+  #secret: Secret | undefined;
+  readonly #secrets: SecretSource | undefined;
+
+  constructor(secrets?: SecretSource) {
+    this.#secrets = secrets;
+  }
 
   get size(): number {
-    return this.#map.size;
+    return this.#map === undefined ? 0 : this.#map.size;
   }
 
   get(id: Id): V | undefined {
-    return this.#map.get(secretKey(id, this.#secret));
+    return this.#map === undefined ? undefined : this.#map.get(secretKey(id, this.#secret as Secret));
   }
 
   set(id: Id, value: V): void {
+    this.#map ??= new Map();
+    this.#secret ??= (this.#secrets ?? new SecretSource(1)).next();
     this.#map.set(secretKey(id, this.#secret), value);
   }
 
   delete(id: Id): void {
-    this.#map.delete(secretKey(id, this.#secret));
+    this.#map?.delete(secretKey(id, this.#secret as Secret));
   }
 
   /** In the order in which their ids were first set. */
-  values(): MapIterator<V> {
-    return this.#map.values();
+  values(): Iterable<V> {
+    return this.#map === undefined ? [] : this.#map.values();
   }
 }
 
@@ -54,7 +62,46 @@ export function secretKey(id: Id, secret: Secret): Id {
   return high * TWO_32 + ((low ^ Math.imul(high, secret.factor)) >>> 0);
 }
 
-function newSecret(): Secret {
-  const [factor, mask, high, low] = crypto.getRandomValues(new Uint32Array(4)) as unknown as [number, number, number, number];
-  return { factor: factor | 1, mask: mask | 0, wideMask: (BigInt(high) << 32n) | BigInt(low) };
+class RandomSecret implements Secret {
+  readonly factor: number;
+  readonly mask: number;
+  readonly #high: number;
+  readonly #low: number;
+
+  /** @param words of 32 random bits, four from `at` on */
+  constructor(words: Int32Array, at: number) {
+    this.factor = (words[at] as number) | 1;
+    this.mask = words[at + 1] as number;
+    this.#high = words[at + 2] as number;
+    this.#low = words[at + 3] as number;
+  }
+
+  get wideMask(): bigint {
+    return BigInt.asUintN(64, (BigInt(this.#high) << 32n) ^ BigInt(this.#low));
+  }
+}
+
+const WORDS_PER_SECRET = 4;
+const NO_WORDS = new Int32Array(0);
+
+/** Gives each of many maps a secret of its own. Drawn many at a time, because asking the host costs as much as ten events. */
+export class SecretSource {
+  readonly #count: number;
+  #words: Int32Array = NO_WORDS;
+  #next = 0;
+
+  /** @param drawn how many secrets are drawn at a time */
+  constructor(drawn: number) {
+    this.#count = WORDS_PER_SECRET * drawn;
+  }
+
+  next(): Secret {
+    if (this.#next === this.#words.length) {
+      this.#words = crypto.getRandomValues(new Int32Array(this.#count));
+      this.#next = 0;
+    }
+    const secret = new RandomSecret(this.#words, this.#next);
+    this.#next += WORDS_PER_SECRET;
+    return secret;
+  }
 }

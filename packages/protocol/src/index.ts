@@ -22,7 +22,7 @@ export type { TraceContext } from "./trace-context.ts";
 export type { BatchDecoder, BatchEncoder, Codec } from "./codec.ts";
 export { controlAnnounce, controlLevel, controlWord, isControlWord } from "./control.ts";
 export { dispatchEvent } from "./dispatch.ts";
-export { IdMap } from "./id-map.ts";
+export { IdMap, SecretSource } from "./id-map.ts";
 export { attemptKey, deriveKeys, IdPermutation, mix32, SPAN_IDS } from "./id-permutation.ts";
 export { LevelNumber, levelFromNumber } from "./level.ts";
 export { recordEvents } from "./recorder.ts";

@@ -1,4 +1,5 @@
 import { type CallSiteData, type TracedValues, TunnelError, type TunnelErrorCode, type ValueKind } from "@spanduct/protocol";
+import { ScratchPool } from "./scratch.ts";
 
 /** @internal Names and types of a record's values. Many records have the same. */
 export interface ValueShape {
@@ -113,6 +114,8 @@ interface Program {
  * until `release` has been called as often as `acquire`.
  */
 export class MetadataArena {
+  /** @internal */
+  readonly scratch: ScratchPool = new ScratchPool();
   readonly #limits: ArenaLimits;
   readonly #entries: Map<string, Entry> = new Map();
   readonly #programs: Map<unknown, Program> = new Map();

@@ -1,11 +1,9 @@
 import {
-  type BatchDecoder,
   type BatchHeader,
   type CallSiteData,
   type ClockDomain,
   type Codec,
   controlWord,
-  DEFAULT_LIMITS,
   DecodeError,
   dispatchEvent,
   type EventSink,
@@ -31,8 +29,9 @@ import {
 } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { CallSite, MetadataArena } from "./arena.ts";
-import { bytesAt, declaredValues, NamedValues } from "./named-values.ts";
+import { bytesAt, declaredValues, type NamedValues } from "./named-values.ts";
 import type { Loss, Relay } from "./relay.ts";
+import { Scratch } from "./scratch.ts";
 import { SequenceTracker } from "./sequence.ts";
 import { readSequence, readSpan, writeSpans } from "./snapshot.ts";
 import { SpanStack, SpanState } from "./span-state.ts";
@@ -96,21 +95,17 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   readonly #limits: Limits;
   readonly #arena: MetadataArena;
   readonly #program: unknown;
-  readonly #decoder: BatchDecoder;
+  readonly #codec: Codec;
   readonly #onError: ((error: TunnelError) => void) | undefined;
 
-  readonly #callSites: IdMap<CallSite> = new IdMap();
+  readonly #callSites: IdMap<CallSite>;
   readonly #callSiteIds: Id[] = [];
-  readonly #spans: SpanTable<Span> = new SpanTable();
+  readonly #spans: SpanTable<Span>;
   readonly #stack: SpanStack<Span> = new SpanStack();
   readonly #sequence: SequenceTracker;
 
-  /** Values of the event at hand, by name. */
-  readonly #named: NamedValues = new NamedValues();
-  readonly #lent: NamedValues = new NamedValues();
-  readonly #declared: TracedValues = new TracedValues();
-  readonly #parent: { span: Span | undefined; explicit: boolean } = { span: undefined, explicit: false };
-
+  /** The arena's while a batch is handled; one of its own once events come in another way. */
+  #scratch: Scratch<Span> | undefined;
   readonly #refused: { [code in TunnelErrorCode]?: number } = {};
   #lastError: TunnelError | undefined;
   /** How many more errors may be built before the batch ends. */
@@ -140,10 +135,13 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
    */
   constructor(metadata: PersistedMetadata, spans: PersistedSpans, localSpans: LocalSpans<Span>, options: ReceiverOptions<Span>) {
     this.#relay = options.relay;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#arena = options.arena ?? new MetadataArena();
+    const { scratch } = this.#arena;
+    this.#limits = scratch.limits(options.limits);
+    this.#callSites = new IdMap(scratch.secrets);
+    this.#spans = new SpanTable(scratch.secrets);
     this.#program = options.program ?? this;
-    this.#decoder = (options.codec ?? protobuf).createDecoder(this.#limits);
+    this.#codec = options.codec ?? protobuf;
     this.#maxLevel = options.maxLevel ?? 5;
     this.#onError = options.onError;
 
@@ -207,12 +205,14 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   tryReceive(event: TracingEvent): TunnelError | undefined {
     this.#errorBudget = MAX_ERRORS_PER_BATCH;
     this.#lastError = undefined;
-    try {
-      dispatchEvent(event, this, this.#limits);
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
-      this.#report(error);
-    }
+    this.#withScratch(() => {
+      try {
+        dispatchEvent(event, this, this.#limits);
+      } catch (error) {
+        if (!(error instanceof DecodeError)) throw error;
+        this.#report(error);
+      }
+    });
     return this.#lastError;
   }
 
@@ -237,13 +237,14 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     } else {
       this.#batches++;
       this.#bytes += bytes.length;
-      try {
-        this.#decoder.decode(bytes, this, (error) => this.#report(error));
-      } catch (error) {
-        if (!(error instanceof ReceiveError)) throw error;
-        this.#report(error);
-      }
-      this.#lent.giveBack();
+      this.#withScratch((scratch) => {
+        try {
+          scratch.decoder(this.#codec, this.#limits).decode(bytes, this, (error) => this.#report(error));
+        } catch (error) {
+          if (!(error instanceof ReceiveError)) throw error;
+          this.#report(error);
+        }
+      });
     }
     return this.control();
   }
@@ -351,7 +352,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (callSite === undefined) return this.#unknownMetadata(metadataId);
     if (parentId !== undefined && this.#spans.get(parentId) === undefined) return this.#unknownSpan(parentId);
     if (this.#spans.size >= this.#limits.maxLiveSpans) return this.#exceed("maxLiveSpans", this.#spans.size + 1);
-    const named = this.#spans.nextValues();
+    this.#spans.settle();
+    const named = (this.#scratch ?? this.#ownScratch()).newest;
     const unknown = named.fill(values, callSite);
     if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
     if (!this.#reserve(undefined, named.size, named.bytes)) return;
@@ -372,7 +374,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
       if (callSite === undefined) return this.#unknownMetadata(metadataId);
       if (parentId !== undefined && this.#spans.get(parentId) === undefined) return this.#unknownSpan(parentId);
     }
-    const named = this.#named;
+    const { named } = this.#scratch ?? this.#ownScratch();
     const unknown = named.fill(values, callSite);
     if (unknown >= 0) return this.#unknownField(unknown, callSite, metadataId);
     if (!this.#reserve(span, named.size, named.bytes)) return;
@@ -466,7 +468,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (!span?.alive) return this.#unknownSpan(id);
     const callSite = this.#callSites.get(span.metadataId);
     if (span.local !== undefined && callSite === undefined) return this.#unknownMetadata(span.metadataId);
-    const named = this.#named;
+    const { named } = this.#scratch ?? this.#ownScratch();
     const unknown = named.fill(values, callSite);
     if (unknown >= 0) return this.#unknownField(unknown, callSite, span.metadataId);
     if (!this.#merge(span, named)) return;
@@ -502,8 +504,8 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
 
   /** What of an event's values is relayed; `undefined` when they are refused. */
   #eventValues(values: ValueColumns, callSite: CallSite, metadataId: Id): TracedValues | undefined {
-    if (this.#lent.lend(values, callSite)) return this.#lent;
-    const named = this.#named;
+    const { lent, named } = this.#scratch ?? this.#ownScratch();
+    if (lent.lend(values, callSite)) return lent;
     const unknown = named.fill(values, callSite);
     if (unknown < 0) return this.#declaredBy(callSite, named, named.allDeclared);
     this.#unknownField(unknown, callSite, metadataId);
@@ -511,15 +513,36 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   }
 
   #declaredBy(callSite: CallSite, values: TracedValues, allDeclared: boolean): TracedValues {
-    return allDeclared ? values : declaredValues(values, callSite, this.#declared);
+    return allDeclared ? values : declaredValues(values, callSite, (this.#scratch ?? this.#ownScratch()).declared);
+  }
+
+  #ownScratch(): Scratch<Span> {
+    this.#scratch = new Scratch();
+    return this.#scratch;
+  }
+
+  /** Work with the arena's scratch memory, unless there is one of its own. */
+  #withScratch(work: (scratch: Scratch<Span>) => void): void {
+    if (this.#scratch !== undefined) return work(this.#scratch);
+    const pool = this.#arena.scratch;
+    const scratch = pool.take<Span>();
+    this.#scratch = scratch;
+    try {
+      work(scratch);
+    } finally {
+      this.#spans.settle();
+      this.#scratch = undefined;
+      pool.giveBack(scratch);
+    }
   }
 
   /** Lost parents count as contextual, as in the crate. */
   #parentOf(explicit: SpanState<Span> | undefined): { readonly span: Span | undefined; readonly explicit: boolean } {
     const local = explicit?.local;
-    this.#parent.explicit = local !== undefined;
-    this.#parent.span = local ?? this.#stack.innermost?.local;
-    return this.#parent;
+    const { parent } = this.#scratch ?? this.#ownScratch();
+    parent.explicit = local !== undefined;
+    parent.span = local ?? this.#stack.innermost?.local;
+    return parent;
   }
 
   #createLocal(span: SpanState<Span>, callSite: CallSite, allDeclared: boolean, time: EventTime): void {
@@ -594,7 +617,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     const callSite = this.#callSites.get(span.metadataId);
     if (this.#relay.restoreSpan === undefined || callSite === undefined) return;
     const { id, local } = span;
-    const values = declaredValues(span.values, callSite, this.#declared);
+    const values = declaredValues(span.values, callSite, new TracedValues());
     span.local = this.#attempt(() => this.#relay.restoreSpan?.({ callSite, id, values, local, saved }));
   }
 

@@ -1,15 +1,19 @@
-import { type Id, IdMap } from "@spanduct/protocol";
+import { type Id, IdMap, type SecretSource } from "@spanduct/protocol";
 import { NamedValues } from "./named-values.ts";
 import type { SpanState } from "./span-state.ts";
 
 /**
  * The spans of an execution by number, in the order they were opened. The newest stands outside of the map, because most spans
- * close before another one opens and most events are about the newest; its values stay where they were read for as long.
+ * close before another one opens and most events are about the newest; its values stay where they were read for as long, or until
+ * `settle`.
  */
 export class SpanTable<Span> {
-  readonly #older: IdMap<SpanState<Span>> = new IdMap();
+  readonly #older: IdMap<SpanState<Span>>;
   #newest: SpanState<Span> | undefined;
-  readonly #newestValues: NamedValues = new NamedValues();
+
+  constructor(secrets: SecretSource) {
+    this.#older = new IdMap(secrets);
+  }
 
   get size(): number {
     return this.#older.size + (this.#newest === undefined ? 0 : 1);
@@ -20,15 +24,9 @@ export class SpanTable<Span> {
     return newest !== undefined && newest.id === id ? newest : this.#older.get(id);
   }
 
-  /** Where to read the values of the next span. Lent until that span is added and another one is about to be. */
-  nextValues(): NamedValues {
-    this.#settle();
-    return this.#newestValues;
-  }
-
   /** @param span one whose number the table does not have */
   add(span: SpanState<Span>): void {
-    this.#settle();
+    this.settle();
     this.#newest = span;
   }
 
@@ -38,16 +36,17 @@ export class SpanTable<Span> {
   }
 
   /** Oldest first. */
-  values(): MapIterator<SpanState<Span>> {
-    this.#settle();
+  values(): Iterable<SpanState<Span>> {
+    this.settle();
     return this.#older.values();
   }
 
-  #settle(): void {
+  /** Let go of what the newest span was lent. */
+  settle(): void {
     const newest = this.#newest;
     if (newest === undefined) return;
-    const values = this.#newestValues;
-    if (newest.columns === values) newest.keepValues(values, values.callSite);
+    const { columns } = newest;
+    if (columns instanceof NamedValues) newest.keepValues(columns, columns.callSite);
     this.#older.set(newest.id, newest);
     this.#newest = undefined;
   }
