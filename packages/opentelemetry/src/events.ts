@@ -15,14 +15,15 @@ export class SpanEvent {
   readonly seconds: number;
   readonly nanos: number;
   readonly attributes: AttributeMap;
-  readonly droppedAttributesCount: number;
+  /** Only there when it is above 0. */
+  declare readonly droppedAttributesCount?: number;
 
   constructor(name: string, seconds: number, nanos: number, attributes: AttributeMap, droppedAttributesCount: number) {
     this.name = name;
     this.seconds = seconds;
     this.nanos = nanos;
     this.attributes = attributes;
-    this.droppedAttributesCount = droppedAttributesCount;
+    if (droppedAttributesCount > 0) this.droppedAttributesCount = droppedAttributesCount;
   }
 
   get time(): HrTime {
@@ -31,7 +32,7 @@ export class SpanEvent {
 
   /** The event as exporters read it. */
   get timed(): TimedEvent {
-    const { name, time, attributes, droppedAttributesCount } = this;
+    const { name, time, attributes, droppedAttributesCount = 0 } = this;
     return { name, time, attributes, droppedAttributesCount };
   }
 }

@@ -97,9 +97,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   readonly #plan: CallSitePlan;
   readonly #startSeconds: number;
   readonly #startNanos: number;
-  /** `undefined` as long as nobody has asked: then the parent's, with the id whose two halves follow. */
-  #identity: SpanContext | undefined;
-  #idHigh = 0;
+  /** As long as nobody has asked, the upper half of its id: the rest is as in its parent. */
+  #identity: SpanContext | number = 0;
   #idLow = 0;
   #attributeCount = 0;
   /** One alone stays as it came until somebody looks. */
@@ -131,7 +130,9 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   // ReadableSpan
 
   spanContext(): SpanContext {
-    this.#identity ??= identityUnder(this.parentSpanContext as SpanContext, this.#idHigh, this.#idLow);
+    if (typeof this.#identity === "number") {
+      this.#identity = identityUnder(this.parentSpanContext as SpanContext, this.#identity, this.#idLow);
+    }
     return this.#identity;
   }
 
@@ -283,7 +284,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
 
   /** @internal It is in its parent's trace, sampled as that is, under this id. */
   deriveIdentity(idHigh: number, idLow: number): void {
-    this.#idHigh = idHigh;
+    this.#identity = idHigh;
     this.#idLow = idLow;
   }
 

@@ -1,9 +1,9 @@
 import { DecodeError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
+import { TextCache } from "../text-cache.ts";
 import { readUtf8, writeUtf8 } from "../utf8.ts";
 import { canonicalInteger } from "../values.ts";
 import { findKey, firstName, Key } from "./keys.ts";
-import { TextCache } from "./text-cache.ts";
 
 /** Nesting of values that nobody asked for. */
 const MAX_SKIP_NESTING = 128;

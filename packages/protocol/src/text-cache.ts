@@ -1,4 +1,4 @@
-import { readUtf8 } from "../utf8.ts";
+import { readUtf8 } from "./utf8.ts";
 
 const SLOTS = 128;
 
