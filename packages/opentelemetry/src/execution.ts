@@ -171,7 +171,7 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   record(span: GuestSpan, values: TracedValues, _time: EventTime): void {
-    if (span.recording) {
+    if (span.isRecording()) {
       this.#touch(span);
       span.record(this.#spanWriter, values);
     }
@@ -179,7 +179,7 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   recordFollowsFrom(span: GuestSpan, followsFrom: GuestSpan, _time: EventTime): void {
-    if (span.recording) {
+    if (span.isRecording()) {
       this.#touch(span);
       this.#addLink(span, followsFrom.spanContext());
     }
@@ -187,7 +187,7 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   enter(span: GuestSpan, time: EventTime): void {
-    if (span.recording) {
+    if (span.isRecording()) {
       this.#touch(span);
       this.#clock.read(time);
       span.enter(this.#clock.seconds, this.#clock.nanos);
@@ -197,7 +197,7 @@ export class Execution implements Relay<GuestSpan> {
 
   exit(span: GuestSpan, time: EventTime): void {
     // The guest is still inside of suspended spans, and inside of those that the rollback has put back.
-    if (span.recording && this.#phase !== "suspended" && !this.#isPutBack(span)) {
+    if (span.isRecording() && this.#phase !== "suspended" && !this.#isPutBack(span)) {
       this.#touch(span);
       this.#clock.read(time);
       span.exit(this.#clock.seconds, this.#clock.nanos);
@@ -206,7 +206,7 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   tryClose(span: GuestSpan, time: EventTime): void {
-    if (span.recording && !span.ended && !this.#isPutBack(span)) {
+    if (span.isRecording() && !this.#isPutBack(span)) {
       this.#touch(span);
       this.#roots.delete(span);
       this.#close(span, time);
@@ -219,7 +219,7 @@ export class Execution implements Relay<GuestSpan> {
     const plan = this.#plans.get(callSite);
     this.#clock.read(time);
     const { seconds, nanos } = this.#clock;
-    if (span?.recording === true) {
+    if (span?.isRecording() === true) {
       this.#touch(span);
       if (plan.isError) this.#errorEvent(span, plan, values, seconds, nanos);
       else if (this.#toSpans) {
