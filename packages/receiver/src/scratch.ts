@@ -40,7 +40,8 @@ const SECRETS = 32;
 
 /**
  * What the receivers of one arena share, because they need it one after the other: a host has very many executions, of which nearly
- * all wait. A receiver whose relay has another one take in a batch meanwhile gets a scratch of its own.
+ * all wait. While one works with a scratch, others get another one; one that is not given back, because the host's work was cut off
+ * in its middle, is not used again.
  */
 export class ScratchPool {
   /** For the maps of all receivers. */
