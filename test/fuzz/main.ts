@@ -5,6 +5,7 @@
  *
  * `--case` runs one case of a seed again and makes it smaller. What is found is made smaller and kept in the corpus.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { printCase } from "./case-text.ts";
 import { Campaign, type Finding, keep, makeCase } from "./fuzz.ts";
@@ -35,10 +36,10 @@ if (unknown.length > 0) {
 const targets = positionals.length === 0 ? all : all.filter(({ name }) => positionals.includes(name));
 const seed = values.seed ?? String(Date.now());
 
-if (values.case === undefined) fuzz();
+if (values.case === undefined) await fuzz();
 else rerun(Number(values.case));
 
-function fuzz(): void {
+async function fuzz(): Promise<void> {
   const maxEvents = values.events === undefined ? Number.POSITIVE_INFINITY : Number(values.events);
   const minutes =
     values.minutes === undefined ? (values.events === undefined ? 1 : Number.POSITIVE_INFINITY) : Number(values.minutes);
@@ -56,6 +57,8 @@ function fuzz(): void {
         if (finding !== undefined) report(finding);
       }
     }
+    // Promises keep what they have to tell of until then.
+    await nextTurn();
     // What is made once is there after a few rounds.
     if (round === 20) heap = usedHeap();
     if (performance.now() >= nextProgress) {
