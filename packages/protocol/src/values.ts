@@ -105,7 +105,6 @@ export class TracedValues implements ValueColumns {
   set(key: number | string, kind: ValueKind, raw: RawValue): void {
     const at = this.indexOf(key);
     if (at < 0) {
-      this.#positions?.set(textKey(key), this.size);
       this.push(key, kind, raw);
     } else {
       this.kinds[at] = kind;
@@ -120,11 +119,11 @@ export class TracedValues implements ValueColumns {
       for (let i = 0; i < size; i++) if (keys[i] === key) return i;
       return -1;
     }
-    if (this.#positions === undefined) {
-      this.#positions = new Map();
-      for (let i = 0; i < size; i++) this.#positions.set(textKey(keys[i] as number | string), i);
-    }
-    return this.#positions.get(textKey(key)) ?? -1;
+    this.#positions ??= new Map();
+    const positions = this.#positions;
+    // No key comes twice, so that its size tells how many of the columns it knows; `push` leaves it alone.
+    for (let i = positions.size; i < size; i++) positions.set(textKey(keys[i] as number | string), i);
+    return positions.get(textKey(key)) ?? -1;
   }
 }
 
