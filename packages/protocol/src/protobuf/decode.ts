@@ -235,7 +235,9 @@ export class ProtobufDecoder implements BatchDecoder {
     let level = 0;
     let name = "";
     let target = "";
-    const optional: { module_path?: string; file?: string; line?: number } = {};
+    let modulePath: string | undefined;
+    let file: string | undefined;
+    let line: number | undefined;
     const fields: string[] = [];
     this.#id = 0;
     while (this.#pos < end) {
@@ -245,9 +247,9 @@ export class ProtobufDecoder implements BatchDecoder {
       else if (tag === 0x18) level = this.#u32();
       else if (tag === 0x22) name = this.#string(end);
       else if (tag === 0x2a) target = this.#string(end);
-      else if (tag === 0x32) optional.module_path = this.#string(end);
-      else if (tag === 0x3a) optional.file = this.#string(end);
-      else if (tag === 0x40) optional.line = this.#u32();
+      else if (tag === 0x32) modulePath = this.#string(end);
+      else if (tag === 0x3a) file = this.#string(end);
+      else if (tag === 0x40) line = this.#u32();
       else if (tag === 0x4a) {
         if (fields.length === this.#limits.maxFieldsPerCallSite) this.#exceed("maxFieldsPerCallSite", fields.length);
         fields.push(this.#string(end));
@@ -260,7 +262,9 @@ export class ProtobufDecoder implements BatchDecoder {
       name,
       target,
       level: levelFromNumber(level) ?? this.#fail(`unknown level ${level}`, start),
-      ...optional,
+      ...(modulePath !== undefined && { module_path: modulePath }),
+      ...(file !== undefined && { file }),
+      ...(line !== undefined && { line }),
       fields,
     };
   }
