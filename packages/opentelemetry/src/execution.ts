@@ -4,26 +4,26 @@ import {
   type ClockDomain,
   type EventTime,
   type Id,
+  type IdPermutation,
   type TraceContext,
-  TracedValues,
 } from "@spanduct/protocol";
-import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
+import type { CallSite, Loss, Parent, Relay, RelayedValues, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup, RunSpan } from "./attempt-options.ts";
 import { errorOf } from "./attribute-value.ts";
 import type { AttributeWriter } from "./attribute-writer.ts";
 import { CallSitePlan, type CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
 import type { Outgoing, Outlet } from "./delivery.ts";
-import { type SpanEvent, spanEvent } from "./events.ts";
+import { GuestEvent, spanEvent } from "./events.ts";
 import { Held } from "./held.ts";
 import type { AttemptIds } from "./identity.ts";
 import { OpenRoots } from "./open-roots.ts";
 import { contextOf, isTracingSuppressed } from "./parent-context.ts";
 import type { PerTarget } from "./per-target.ts";
 import { readSpan, type SavedSpan, writeSpan } from "./saved-span.ts";
-import type { Logger, Sampler, SamplingResult } from "./sdk.ts";
+import type { Logger, Sampler, SamplingResult, TimedEvent } from "./sdk.ts";
 import { lossEvent, MAX_TOLD_OF_LOSS, type SideOutgoing, SideOutlet, sideBytes } from "./side-outlet.ts";
-import { attributeBytes, EVENT_BYTES, LINK_BYTES, valueBytes } from "./sizes.ts";
+import { EVENT_BYTES, LINK_BYTES, valueBytes } from "./sizes.ts";
 import { GuestSpan, type SpanSetup, type SpanState } from "./span.ts";
 import { type ForcedClose, flagForcedClose, flagRolledBack } from "./status.ts";
 import { traceContextOf } from "./trace-context.ts";
@@ -52,7 +52,7 @@ export interface ExecutionSetup extends AttemptSetup {
 
 /** The call site that a run's own span has. */
 const RUN: CallSiteData = { kind: "span", name: "run", target: "@spanduct/opentelemetry", level: "info", fields: [] };
-const NO_VALUES = new TracedValues();
+const NO_VALUES: RelayedValues = { fields: [], keys: [], kinds: [], raws: [], size: 0 };
 
 /**
  * One attempt at an execution.
@@ -76,8 +76,8 @@ export class Execution implements Relay<GuestSpan> {
   readonly #clock: GuestClock;
   readonly #outlet: Outlet;
   #side: SideOutlet | undefined;
-  /** Marks spans of this attempt. An object of its own, so that a span does not keep the attempt's memory. */
-  readonly #attempt: object = {};
+  /** Marks spans of this attempt, which do not keep the attempt's memory. */
+  readonly #attempt: IdPermutation;
   #hostSpan: SpanContext | undefined;
   readonly #run: GuestSpan | undefined;
   readonly #isSuppressed: boolean;
@@ -103,6 +103,7 @@ export class Execution implements Relay<GuestSpan> {
     this.#spans = setup.spans;
     this.#plans = setup.plans;
     this.#ids = setup.ids;
+    this.#attempt = setup.ids.permutation;
     this.#sampler = setup.sampler;
     this.#context = setup.context;
     this.#links = [...setup.links];
@@ -147,7 +148,7 @@ export class Execution implements Relay<GuestSpan> {
     this.#clock.timeBase(baseUnixNano, clock);
   }
 
-  newSpan(callSite: CallSite, id: Id, values: TracedValues, { span: inside }: Parent<GuestSpan>, time: EventTime): GuestSpan {
+  newSpan(callSite: CallSite, id: Id, values: RelayedValues, { span: inside }: Parent<GuestSpan>, time: EventTime): GuestSpan {
     const plan = this.#plans.get(callSite);
     // What an attempt that is a span of its own opens inside of spans of earlier ones goes under that span.
     const isMoved = this.#run !== undefined && inside !== undefined && inside.attempt !== this.#attempt;
@@ -155,8 +156,8 @@ export class Execution implements Relay<GuestSpan> {
     const above = parent === undefined ? this.#hostSpan : parent.spanContext();
     this.#clock.read(time);
     const span = new GuestSpan(this.#spans, plan, above, this.#clock.seconds, this.#clock.nanos);
-    this.#identify(span, id, above);
     span.attempt = this.#attempt;
+    this.#identify(span, id, above);
     span.isRoot = parent === undefined;
     if (this.#isSuppressed || (this.#sampler === undefined && !isSampledUnder(above))) {
       span.stopRecording();
@@ -170,7 +171,7 @@ export class Execution implements Relay<GuestSpan> {
     return span;
   }
 
-  record(span: GuestSpan, values: TracedValues, _time: EventTime): void {
+  record(span: GuestSpan, values: RelayedValues, _time: EventTime): void {
     if (span.isRecording()) {
       this.#touch(span);
       span.record(this.#spanWriter, values);
@@ -214,7 +215,7 @@ export class Execution implements Relay<GuestSpan> {
     this.#outlet.throwFailure();
   }
 
-  event(callSite: CallSite, values: TracedValues, { span }: Parent<GuestSpan>, time: EventTime): void {
+  event(callSite: CallSite, values: RelayedValues, { span }: Parent<GuestSpan>, time: EventTime): void {
     if (this.#isSuppressed) return;
     const plan = this.#plans.get(callSite);
     this.#clock.read(time);
@@ -222,9 +223,7 @@ export class Execution implements Relay<GuestSpan> {
     if (span?.isRecording() === true) {
       this.#touch(span);
       if (plan.isError) this.#errorEvent(span, plan, values, seconds, nanos);
-      else if (this.#toSpans) {
-        this.#addEvent(span, spanEvent(this.#eventWriter, plan, values, seconds, nanos), valueBytes(values));
-      }
+      else if (this.#toSpans) this.#spanEvent(span, plan, values, seconds, nanos);
     }
     if (this.#toLogs || span === undefined) this.#sideEvent(callSite, plan, values, span, [seconds, nanos]);
     this.#outlet.throwFailure();
@@ -238,7 +237,7 @@ export class Execution implements Relay<GuestSpan> {
     for (const span of this.#roots) {
       if (told++ === MAX_TOLD_OF_LOSS) break;
       this.#touch(span);
-      this.#addEvent(span, event, 0);
+      this.#addEvent(span, { ...event }, 0);
     }
     if (this.#roots.isEmpty) this.#sideOutlet.loss(event);
     this.#outlet.throwFailure();
@@ -371,14 +370,23 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#phase === "rolled back") {
       this.#endRolledBack(span);
     } else if (this.#isTransactional || span.attempt !== this.#attempt) {
-      this.#held.push({ kind: "end", span }, attributeBytes(span.attributes));
+      this.#held.push({ kind: "end", span }, span.attributeBytes);
     } else {
       this.#held.bytes -= span.keptBytes;
       this.#outlet.end(span);
     }
   }
 
-  #addEvent(span: GuestSpan, event: SpanEvent, bytes: number): void {
+  #spanEvent(span: GuestSpan, plan: CallSitePlan, values: RelayedValues, seconds: number, nanos: number): void {
+    const { shape } = values;
+    const event =
+      shape === undefined
+        ? spanEvent(this.#eventWriter, plan, values, [seconds, nanos])
+        : new GuestEvent(plan, shape, values.raws, seconds, nanos);
+    this.#addEvent(span, event, valueBytes(values));
+  }
+
+  #addEvent(span: GuestSpan, event: GuestEvent | TimedEvent, bytes: number): void {
     const more = EVENT_BYTES + bytes;
     const fits = this.#spans.limits.eventCountLimit > 0 && this.#held.keep(more - span.freedByNext) === undefined;
     if (fits) span.pushEvent(event, more);
@@ -424,18 +432,18 @@ export class Execution implements Relay<GuestSpan> {
     return traceId === undefined ? undefined : { traceId, spanId: INVALID_SPANID, traceFlags: TraceFlags.SAMPLED };
   }
 
-  #errorEvent(span: GuestSpan, plan: CallSitePlan, values: TracedValues, seconds: number, nanos: number): void {
-    const event = spanEvent(this.#eventWriter, plan, values, seconds, nanos);
+  #errorEvent(span: GuestSpan, plan: CallSitePlan, values: RelayedValues, seconds: number, nanos: number): void {
+    const event = spanEvent(this.#eventWriter, plan, values, [seconds, nanos]);
     span.fail(event.name === plan.givenName ? plan.name : event.name, errorOf(values));
     if (this.#toSpans) this.#addEvent(span, event, valueBytes(values));
   }
 
   /** An event that is more than one of a guest's span. */
-  #sideEvent(callSite: CallSite, plan: CallSitePlan, values: TracedValues, span: GuestSpan | undefined, at: HrTime): void {
+  #sideEvent(callSite: CallSite, plan: CallSitePlan, values: RelayedValues, span: GuestSpan | undefined, at: HrTime): void {
     if (this.#toLogs || this.#setup.loggers !== undefined) {
       this.#sideOutlet.log(callSite, plan, values, at, span?.contextUnder(this.#context));
     } else {
-      this.#sideOutlet.hostEvent(spanEvent(this.#eventWriter, plan, values, ...at));
+      this.#sideOutlet.hostEvent(spanEvent(this.#eventWriter, plan, values, at));
     }
   }
 
@@ -459,8 +467,7 @@ export class Execution implements Relay<GuestSpan> {
     ids.next(id);
     const isAsParent = this.#sampler === undefined && !this.#isSuppressed;
     if (isAsParent && above !== undefined) {
-      ids.permute();
-      return span.deriveIdentity(ids.idHigh, ids.idLow);
+      return span.deriveIdentity(ids.high, ids.low);
     }
     const traceId = above === undefined ? (this.#setup.traceId ?? ids.traceId()) : above.traceId;
     const traceFlags = isAsParent ? TraceFlags.SAMPLED : TraceFlags.NONE;

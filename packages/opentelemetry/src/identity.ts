@@ -29,20 +29,21 @@ export type AttemptKey = readonly number[];
 export class AttemptIds {
   /** Keys of the permutation that makes ids of spans, as 32 hexadecimal digits: for `TraceContext.spanKey`. */
   readonly spanKey: string;
-  readonly #span: IdPermutation;
+  /** What makes the id of a span out of the number that it has here. */
+  readonly permutation: IdPermutation;
   readonly #trace: IdPermutation;
   /** What the first half of a trace's id is derived with from the other. */
   readonly #traceKey: number;
   #highest = -1;
   #others = 0;
-  /** The number that is permuted for the current span. */
-  #high = 0;
-  #low = 0;
+  /** The number that is permuted for the current span: its upper and lower 32 bits, signed or not. */
+  high = 0;
+  low = 0;
 
   constructor(key: AttemptKey) {
     const [key1, key2, key3, key4] = deriveKeys(key, SPAN_IDS);
     this.spanKey = hex(key1, key2) + hex(key3, key4);
-    this.#span = new IdPermutation(key1, key2, key3, key4);
+    this.permutation = new IdPermutation(key1, key2, key3, key4);
     this.#trace = new IdPermutation(...deriveKeys(key, TRACE_IDS));
     this.#trace.apply(0, 0);
     this.#traceKey = this.#trace.high;
@@ -52,8 +53,8 @@ export class AttemptIds {
   next(id: Id): void {
     if (typeof id === "number" && id > this.#highest && id < LAST_SMALL) {
       this.#highest = id;
-      this.#high = 0;
-      this.#low = id + 1;
+      this.high = 0;
+      this.low = id + 1;
     } else {
       this.#nextWide(id);
     }
@@ -71,35 +72,19 @@ export class AttemptIds {
 
   /** Go on to a span that the guest has no number for. */
   nextOther(): void {
-    this.#high = Math.floor(this.#others / TWO_TO_32) | 0x8000_0000;
-    this.#low = this.#others | 0;
+    this.high = Math.floor(this.#others / TWO_TO_32) | 0x8000_0000;
+    this.low = this.#others | 0;
     this.#others++;
   }
 
   /** Id of the current span: 16 hexadecimal digits, not all of them 0. */
   spanId(): string {
-    this.permute();
-    return hex(this.idHigh, this.idLow);
-  }
-
-  /** Put the id of the current span into `idHigh` and `idLow`. */
-  permute(): void {
-    this.#span.apply(this.#high, this.#low);
-  }
-
-  /** The upper 32 bits of what `permute` gave, signed. */
-  get idHigh(): number {
-    return this.#span.high;
-  }
-
-  /** The lower 32 bits. */
-  get idLow(): number {
-    return this.#span.low;
+    return spanId(this.permutation, this.high, this.low);
   }
 
   /** Id of the trace that the current span begins: 32 hexadecimal digits, of which the last 16 are a permutation as well. */
   traceId(): string {
-    this.#trace.apply(this.#high, this.#low);
+    this.#trace.apply(this.high, this.low);
     const { high, low } = this.#trace;
     const first = mix32((high + this.#traceKey) | 0);
     return hex(first, mix32((low + first) | 0)) + hex(high, low);
@@ -108,28 +93,33 @@ export class AttemptIds {
   /** Whether `id + 1` lies below 2^63; it is the current number then. */
   #place(id: Id): boolean {
     if (typeof id === "number" && id < Number.MAX_SAFE_INTEGER) {
-      this.#high = Math.floor((id + 1) / TWO_TO_32);
-      this.#low = (id + 1) | 0;
+      this.high = Math.floor((id + 1) / TWO_TO_32);
+      this.low = (id + 1) | 0;
       return true;
     }
     const next = BigInt(id) + 1n;
     const high = Number(next >> 32n);
     if (high > LAST_NUMBER_HIGH) return false;
-    this.#high = high;
-    this.#low = Number(next & 0xffff_ffffn) | 0;
+    this.high = high;
+    this.low = Number(next & 0xffff_ffffn) | 0;
     return true;
   }
 }
 
-/** Identity of a span in the trace of the one above it, sampled as that is. */
-export function identityUnder(above: SpanContext, idHigh: number, idLow: number): SpanContext {
+/** Identity of a span in the trace of the one above it, sampled as that is. @param high with `low` the number of it, see `AttemptIds` */
+export function identityUnder(above: SpanContext, permutation: IdPermutation, high: number, low: number): SpanContext {
   const identity: SpanContext = {
     traceId: above.traceId,
-    spanId: hex(idHigh, idLow),
+    spanId: spanId(permutation, high, low),
     traceFlags: above.traceFlags & TraceFlags.SAMPLED,
   };
   if (above.traceState !== undefined) identity.traceState = above.traceState;
   return identity;
+}
+
+function spanId(permutation: IdPermutation, high: number, low: number): string {
+  permutation.apply(high, low);
+  return hex(permutation.high, permutation.low);
 }
 
 /** 16 hexadecimal digits of two 32-bit halves. One flat string: pieces put together would be flattened at the first use. */

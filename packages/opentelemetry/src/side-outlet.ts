@@ -4,7 +4,7 @@ import type { CallSite, Loss } from "@spanduct/receiver";
 import type { CallSitePlan } from "./call-site.ts";
 import type { HostClock } from "./clock.ts";
 import type { Outgoing, OutgoingLogRecord } from "./delivery.ts";
-import { logRecord, SpanEvent } from "./events.ts";
+import { type GivenEvent, logRecord } from "./events.ts";
 import type { PerTarget } from "./per-target.ts";
 import type { Logger } from "./sdk.ts";
 import { attributeBytes, EVENT_BYTES } from "./sizes.ts";
@@ -54,13 +54,13 @@ export class SideOutlet {
   }
 
   /** Dropped when the host has no span or does not record it. */
-  hostEvent({ name, attributes, time }: SpanEvent): void {
+  hostEvent({ name, attributes, time }: GivenEvent): void {
     const span: Span | undefined = trace.getSpan(this.#setup.context);
     if (span?.isRecording() === true) this.#setup.send({ kind: "host event", span, name, attributes, time });
   }
 
   /** A loss that there is no open span to tell of. */
-  loss(event: SpanEvent): void {
+  loss(event: GivenEvent): void {
     const { loggers, context, clock } = this.#setup;
     if (loggers === undefined) return this.hostEvent(event);
     this.#emit(PACKAGE, {
@@ -84,6 +84,6 @@ export class SideOutlet {
 }
 
 /** The event that says that something did not arrive. */
-export function lossEvent({ batches, events }: Loss, time: HrTime): SpanEvent {
-  return new SpanEvent(LOSS, time[0], time[1], { batches, events }, 0);
+export function lossEvent({ batches, events }: Loss, time: HrTime): GivenEvent {
+  return { name: LOSS, time, attributes: { batches, events }, droppedAttributesCount: 0 };
 }

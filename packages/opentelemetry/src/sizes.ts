@@ -11,6 +11,9 @@ export const LINK_BYTES = 192;
 
 const VALUE_BYTES = 16;
 
+/** Level, place, how long it was busy and idle; what is text in these is shared. */
+const OWN_ATTRIBUTE_BYTES = 6 * VALUE_BYTES;
+
 /** What keeping these values takes. */
 export function valueBytes({ raws, size }: ValueColumns): number {
   let bytes = VALUE_BYTES * size;
@@ -29,6 +32,11 @@ function errorBytes(error: TracedError): number {
     bytes += VALUE_BYTES + 2 * (2 * link.message.length + (link.type?.length ?? 0) + (link.stack?.length ?? 0));
   }
   return bytes;
+}
+
+/** What the attributes of a span take that are made of these values, with what its call site and its end add. */
+export function spanValueBytes(values: ValueColumns): number {
+  return valueBytes(values) + OWN_ATTRIBUTE_BYTES;
 }
 
 /** What these attributes take. */

@@ -12,19 +12,20 @@ import {
   SpanStatusCode,
   type TimeInput,
 } from "@opentelemetry/api";
-import type { TracedError, ValueColumns } from "@spanduct/protocol";
+import type { IdPermutation, RawValue, TracedError, ValueColumns } from "@spanduct/protocol";
+import type { RelayedValues, ValueShape } from "@spanduct/receiver";
 import type { TakeValue } from "./attribute-plan.ts";
 import { type AttributeMap, attributeValue } from "./attribute-value.ts";
 import { AttributeWriter, NO_ATTRIBUTES } from "./attribute-writer.ts";
 import type { CallSitePlan } from "./call-site.ts";
 import { type HostClock, hostTime } from "./clock.ts";
-import { SpanEvent } from "./events.ts";
+import { GuestEvent, valuesOf } from "./events.ts";
 import { identityUnder } from "./identity.ts";
 import type { SpanLimits } from "./limits.ts";
 import { NOT_PLACED, type Placed } from "./open-roots.ts";
 import { ParentContext } from "./parent-context.ts";
 import type { InstrumentationScope, ReadableSpan, Resource, TimedEvent } from "./sdk.ts";
-import { attributeBytes, EVENT_BYTES, LINK_BYTES } from "./sizes.ts";
+import { attributeBytes, EVENT_BYTES, LINK_BYTES, spanValueBytes } from "./sizes.ts";
 import { applySpecialField, type Steered } from "./special-fields.ts";
 import { flagRolledBack, mergeStatus, rolledBackStatus } from "./status.ts";
 import { type TimingState, Timings } from "./timings.ts";
@@ -84,29 +85,32 @@ const NO_ROOT = NOT_PLACED - 1;
  * A span of a guest. It is what processors and exporters read (`ReadableSpan`) and what processors may write to (`api.Span`).
  * Only the guest ends it: `end` does nothing.
  *
- * Hosts hold very many open spans, of which nobody reads anything until they end. So what can be made when it is read is made then:
- * ids as text, times, lists.
+ * Hosts hold very many open spans, of which nobody reads anything until they end, and of some not then. So what can be made when it
+ * is read is made then: ids, times, attributes, events.
  */
 export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   // What the constructor is given is only declared here: a field of a class is written once more otherwise.
   declare readonly parentSpanContext?: SpanContext;
-  attributes: AttributeMap = NO_ATTRIBUTES.attributes;
   /** `[0, 0]` as long as the span is open. */
   endTime: HrTime = OPEN;
   readonly #setup: SpanSetup;
   readonly #plan: CallSitePlan;
   readonly #startSeconds: number;
   readonly #startNanos: number;
-  /** As long as nobody has asked, the upper half of its id: the rest is as in its parent. */
+  /** As long as nobody has asked, the upper half of the number that its id is made of; the rest is as in its parent. */
   #identity: SpanContext | number = 0;
-  #idLow = 0;
+  #numberLow = 0;
+  /** As long as there is a shape, the values that they will be made of. */
+  #attributes: AttributeMap | readonly RawValue[] = NO_ATTRIBUTES.attributes;
+  #shape: ValueShape | undefined;
   #attributeCount = 0;
-  /** One alone stays as it came until somebody looks. */
-  #events: SpanEvent | TimedEvent[] | undefined;
+  #events: TimedEvent[] | undefined;
+  /** Events after those, as they came: one, or more than one. */
+  #unreadEvents: GuestEvent | GuestEvent[] | undefined;
   #details: SpanDetails | undefined;
   #stage: "recording" | "ended" | "not recorded" | "closed early" = "recording";
-  /** @internal The attempt that opened it or took it over: a mark of the relay's own. */
-  attempt: object | undefined;
+  /** @internal A mark of the attempt that opened it, which also makes its id. */
+  attempt: IdPermutation | undefined;
   /** @internal */
   rootPlace: number = NOT_PLACED;
   /** @internal About what its events and links take, those apart that code of the host added. */
@@ -127,11 +131,54 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     return span.#details;
   }
 
+  static #makeAttributes(span: GuestSpan, shape: ValueShape): void {
+    const { spanWriter } = span.#setup;
+    span.#plan.spanAttributes.write(spanWriter, valuesOf(shape, span.#attributes as readonly RawValue[]));
+    span.#shape = undefined;
+    span.take(spanWriter);
+    if (span.endTime !== OPEN) GuestSpan.#putDurations(span);
+  }
+
+  static #makeEvents(span: GuestSpan, unread: GuestEvent | GuestEvent[]): void {
+    const { eventWriter } = span.#setup;
+    span.#unreadEvents = undefined;
+    span.#events ??= [];
+    if (unread instanceof GuestEvent) span.#events.push(unread.read(eventWriter));
+    else for (const event of unread) span.#events.push(event.read(eventWriter));
+  }
+
+  static #eventCount(span: GuestSpan): number {
+    const unread = span.#unreadEvents;
+    const count = unread === undefined ? 0 : unread instanceof GuestEvent ? 1 : unread.length;
+    return span.#events === undefined ? count : count + span.#events.length;
+  }
+
+  /** The attributes that come with the end. */
+  static #putDurations(span: GuestSpan): void {
+    const { endTime } = span;
+    const timings = span.#details?.timings;
+    const busy = timings === undefined ? 0 : timings.busyNanos;
+    const idle =
+      timings === undefined ? (endTime[0] - span.#startSeconds) * 1e9 + (endTime[1] - span.#startNanos) : timings.idleNanos;
+    if (span.#attributeCount + 2 <= span.#setup.limits.attributeCountLimit) {
+      const attributes = span.#attributes as AttributeMap;
+      attributes["busy_ns"] = busy;
+      attributes["idle_ns"] = idle;
+      return;
+    }
+    const { spanWriter } = span.#setup;
+    spanWriter.resume(span.attributes, span.#attributeCount, span.droppedAttributesCount);
+    spanWriter.put("busy_ns", busy);
+    spanWriter.put("idle_ns", idle);
+    span.take(spanWriter);
+  }
+
   // ReadableSpan
 
   spanContext(): SpanContext {
     if (typeof this.#identity === "number") {
-      this.#identity = identityUnder(this.parentSpanContext as SpanContext, this.#identity, this.#idLow);
+      const above = this.parentSpanContext as SpanContext;
+      this.#identity = identityUnder(above, this.attempt as IdPermutation, this.#identity, this.#numberLow);
     }
     return this.#identity;
   }
@@ -168,10 +215,14 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     return this.#details?.scope ?? this.#plan.scope;
   }
 
+  get attributes(): AttributeMap {
+    if (this.#shape !== undefined) GuestSpan.#makeAttributes(this, this.#shape);
+    return this.#attributes as AttributeMap;
+  }
+
   get events(): TimedEvent[] {
-    if (this.#events === undefined) return [];
-    if (this.#events instanceof SpanEvent) this.#events = [this.#events.timed];
-    return this.#events;
+    if (this.#unreadEvents !== undefined) GuestSpan.#makeEvents(this, this.#unreadEvents);
+    return this.#events ?? [];
   }
 
   get links(): Link[] {
@@ -179,6 +230,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   }
 
   get droppedAttributesCount(): number {
+    if (this.#shape !== undefined) GuestSpan.#makeAttributes(this, this.#shape);
     return this.#details?.droppedAttributesCount ?? 0;
   }
 
@@ -224,7 +276,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     const { attributePerEventCountLimit, attributeValueLengthLimit } = this.#setup.limits;
     const writer = new AttributeWriter(attributePerEventCountLimit, attributeValueLengthLimit);
     if (!isTime && attributesOrTime !== undefined) putHostValues(writer, attributesOrTime as Attributes);
-    this.pushEvent(new SpanEvent(name, at[0], at[1], writer.attributes, writer.dropped), 0);
+    this.pushEvent({ name, time: at, attributes: writer.attributes, droppedAttributesCount: writer.dropped }, 0);
     return this;
   }
 
@@ -282,10 +334,10 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     this.#identity = identity;
   }
 
-  /** @internal It is in its parent's trace, sampled as that is, under this id. */
-  deriveIdentity(idHigh: number, idLow: number): void {
-    this.#identity = idHigh;
-    this.#idLow = idLow;
+  /** @internal It is in its parent's trace, sampled as that is; its attempt makes its id of this number. */
+  deriveIdentity(high: number, low: number): void {
+    this.#identity = high;
+    this.#numberLow = low;
   }
 
   /** @internal Whether it has no parent among the guest's spans. Asked and said before it gets a `rootPlace`. */
@@ -332,8 +384,13 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   }
 
   /** @internal Start with what the call site and the values say. */
-  begin(writer: AttributeWriter, values: ValueColumns): void {
+  begin(writer: AttributeWriter, values: RelayedValues): void {
     const plan = this.#plan;
+    if (values.shape !== undefined && !plan.hasSpecialFields) {
+      this.#shape = values.shape;
+      this.#attributes = values.raws;
+      return;
+    }
     plan.spanAttributes.write(writer, values, plan.hasSpecialFields ? specialFieldsOf(this) : undefined);
     this.take(writer);
   }
@@ -348,27 +405,28 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
 
   /** @internal Bytes that one more event lets go of, on the average of those that are kept. */
   get freedByNext(): number {
-    if (this.#events === undefined) return 0;
-    const count = this.#events instanceof SpanEvent ? 1 : this.#events.length;
+    const count = GuestSpan.#eventCount(this);
     return count > 0 && count >= this.#setup.limits.eventCountLimit ? Math.floor(this.keptBytes / count) : 0;
   }
 
   /** @internal Keep an event that takes so many bytes. */
-  pushEvent(event: SpanEvent, bytes: number): void {
+  pushEvent(event: GuestEvent | TimedEvent, bytes: number): void {
     const { eventCountLimit } = this.#setup.limits;
-    this.keptBytes -= this.freedByNext;
-    if (this.#events === undefined && eventCountLimit > 0) {
-      this.#events = event;
-    } else {
-      const { events } = this;
-      if (events.length >= eventCountLimit) {
-        this.dropEvent();
-        if (eventCountLimit <= 0) return;
-        events.shift();
-      }
-      events.push(event.timed);
+    if (GuestSpan.#eventCount(this) >= eventCountLimit) {
+      this.dropEvent();
+      if (eventCountLimit <= 0) return;
+      this.keptBytes -= this.freedByNext;
+      this.events.shift();
     }
     this.keptBytes += bytes;
+    const unread = this.#unreadEvents;
+    if (!(event instanceof GuestEvent)) {
+      const { events } = this;
+      events.push(event);
+      this.#events = events;
+    } else if (unread === undefined) this.#unreadEvents = event;
+    else if (unread instanceof GuestEvent) this.#unreadEvents = [unread, event];
+    else unread.push(event);
   }
 
   /** @internal Count an event that is not kept. */
@@ -409,17 +467,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
       end[1] = nanos;
     }
     this.endTime = end;
-    const timings = this.#details?.timings;
-    timings?.finish(end[0], end[1]);
-    const busy = timings === undefined ? 0 : timings.busyNanos;
-    const idle = timings === undefined ? (end[0] - seconds) * 1e9 + (end[1] - nanos) : timings.idleNanos;
-    if (this.#attributeCount + 2 > this.#setup.limits.attributeCountLimit) {
-      this.setAttribute("busy_ns", busy);
-      this.setAttribute("idle_ns", idle);
-      return;
-    }
-    this.attributes["busy_ns"] = busy;
-    this.attributes["idle_ns"] = idle;
+    this.#details?.timings?.finish(end[0], end[1]);
+    if (this.#shape === undefined) GuestSpan.#putDurations(this);
   }
 
   /** @internal Nothing changes it from here on. */
@@ -436,8 +485,10 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   /** @internal The sampler does not want it: it keeps its identity and nothing else. */
   stopRecording(): void {
     this.#stage = "not recorded";
-    this.attributes = {};
+    this.#attributes = {};
+    this.#shape = undefined;
     this.#events = undefined;
+    this.#unreadEvents = undefined;
     if (this.#details === undefined) return;
     this.#details.droppedAttributesCount = 0;
     this.#details.links = [];
@@ -456,13 +507,19 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     child.rename(this.name);
     child.setScope(this.instrumentationScope);
     child.setKind(this.kind);
-    child.attributes = {
+    child.#attributes = {
       ...this.attributes,
       "spanduct.pending": true,
       "spanduct.pending_parent_id": this.parentSpanContext?.spanId ?? INVALID_SPANID,
     };
     child.endTime = this.startTime;
     return child;
+  }
+
+  /** @internal About what its attributes take in memory. */
+  get attributeBytes(): number {
+    if (this.#shape === undefined) return attributeBytes(this.#attributes as AttributeMap);
+    return spanValueBytes(valuesOf(this.#shape, this.#attributes as readonly RawValue[]));
   }
 
   /** @internal Whether its end is not known. */
@@ -512,7 +569,8 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   set state(state: SpanState) {
     this.rename(state.name);
     this.setKind(state.kind);
-    this.attributes = state.attributes;
+    this.#attributes = state.attributes;
+    this.#shape = undefined;
     this.#attributeCount = Object.keys(state.attributes).length;
     const { timings, droppedAttributesCount, droppedEventsCount, droppedLinksCount } = state;
     const hasDetails =
@@ -530,6 +588,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
       if (details.timings !== undefined && timings !== undefined) details.timings.state = timings;
     }
     this.#events = state.events.length === 0 ? undefined : (state.events as TimedEvent[]);
+    this.#unreadEvents = undefined;
     this.keptBytes = LINK_BYTES * state.links.length;
     for (const { attributes = {} } of state.events) this.keptBytes += EVENT_BYTES + attributeBytes(attributes as AttributeMap);
     this.endTime = OPEN;
@@ -542,7 +601,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
 
   /** @internal Have what was written. */
   take({ attributes, count, dropped }: AttributeWriter): void {
-    this.attributes = attributes;
+    this.#attributes = attributes;
     this.#attributeCount = count;
     if (dropped !== this.droppedAttributesCount) GuestSpan.#detailsOf(this).droppedAttributesCount = dropped;
   }

@@ -7,7 +7,7 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
-import type { ClockDomain, EventTime, Id, TraceContext, TracedValues } from "@spanduct/protocol";
+import type { ClockDomain, EventTime, Id, TraceContext, ValueColumns } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup } from "./attempt-options.ts";
 import { type AttributeMap, errorOf } from "./attribute-value.ts";
@@ -93,7 +93,7 @@ export class TracerExecution implements Relay<TracerSpan> {
     this.#clock.timeBase(baseUnixNano, clock);
   }
 
-  newSpan(callSite: CallSite, _id: Id, values: TracedValues, { span: parent }: Parent<TracerSpan>, time: EventTime): TracerSpan {
+  newSpan(callSite: CallSite, _id: Id, values: ValueColumns, { span: parent }: Parent<TracerSpan>, time: EventTime): TracerSpan {
     const origin = {
       plan: this.#setup.plans.get(callSite),
       startTime: this.#at(time),
@@ -117,7 +117,7 @@ export class TracerExecution implements Relay<TracerSpan> {
     return span;
   }
 
-  record(span: TracerSpan, values: TracedValues, _time: EventTime): void {
+  record(span: TracerSpan, values: ValueColumns, _time: EventTime): void {
     if (span.mayRecord) {
       this.#touch(span);
       const { name: oldName } = span;
@@ -173,20 +173,20 @@ export class TracerExecution implements Relay<TracerSpan> {
     this.#delivery.throwFailure();
   }
 
-  event(callSite: CallSite, values: TracedValues, { span }: Parent<TracerSpan>, time: EventTime): void {
+  event(callSite: CallSite, values: ValueColumns, { span }: Parent<TracerSpan>, time: EventTime): void {
     const { plans, toSpans, toLogs, context } = this.#setup;
     const plan = plans.get(callSite);
     const at = this.#at(time);
     if (span?.mayRecord === true) {
       this.#touch(span);
-      const { name, attributes } = spanEvent(this.#writer, plan, values, ...at);
+      const { name, attributes } = spanEvent(this.#writer, plan, values, at);
       if (plan.isError) this.#fail(span, name === plan.givenName ? plan.name : name, values);
       if (toSpans) this.#add(span, EVENT_BYTES + valueBytes(values), () => span.span.addEvent(name, attributes, at));
     }
     if (toLogs || (span === undefined && this.#side.hasLogs)) {
       this.#side.log(callSite, plan, values, at, span === undefined ? undefined : new ParentContext(context, () => span.span));
     } else if (span === undefined) {
-      this.#side.hostEvent(spanEvent(this.#writer, plan, values, ...at));
+      this.#side.hostEvent(spanEvent(this.#writer, plan, values, at));
     }
     this.#delivery.throwFailure();
   }
@@ -265,7 +265,7 @@ export class TracerExecution implements Relay<TracerSpan> {
   }
 
   /** Work out now what is known of the span now, and see to it that it starts with that. */
-  #prepare(span: TracerSpan, callSite: CallSite, values: TracedValues, links: Link[], context: () => Context): void {
+  #prepare(span: TracerSpan, callSite: CallSite, values: ValueColumns, links: Link[], context: () => Context): void {
     const { plan, startTime } = span.origin;
     plan.spanAttributes.write(this.#writer, values, (name, kind, raw) => applySpecialField(span, name, kind, raw));
     const { attributes } = this.#writer;
@@ -280,7 +280,7 @@ export class TracerExecution implements Relay<TracerSpan> {
     };
   }
 
-  #fail(span: TracerSpan, message: string | undefined, values: TracedValues): void {
+  #fail(span: TracerSpan, message: string | undefined, values: ValueColumns): void {
     const error = errorOf(values);
     if (span.status.code === SpanStatusCode.UNSET) span.mergeStatus(SpanStatusCode.ERROR, error?.message ?? message);
     const { status } = span;

@@ -1,11 +1,6 @@
-import { type CallSiteData, type TracedValues, TunnelError, type TunnelErrorCode, type ValueKind } from "@spanduct/protocol";
+import { type CallSiteData, TunnelError, type TunnelErrorCode, type ValueColumns, type ValueKind } from "@spanduct/protocol";
 import { ScratchPool } from "./scratch.ts";
-
-/** @internal Names and types of a record's values. Many records have the same. */
-export interface ValueShape {
-  readonly keys: readonly (number | string)[];
-  readonly kinds: readonly ValueKind[];
-}
+import { ValueShape } from "./value-shape.ts";
 
 /** Shapes that a call site keeps: which fields are there, and whether a number is an integer, makes few in honest programs. */
 const MAX_SHAPES = 8;
@@ -21,6 +16,7 @@ export class CallSite {
   readonly names: readonly string[];
   readonly #fields: ReadonlySet<string>;
   readonly #shapes: ValueShape[] = [];
+  #latestShape: ValueShape | undefined;
 
   /** @internal Made by the arena. Takes a copy of `data`, because many share it. */
   constructor(index: number, data: CallSiteData) {
@@ -36,22 +32,36 @@ export class CallSite {
     return this.#fields.has(name);
   }
 
-  /** @internal One object for all values of the same names and types; `undefined` with undeclared names and with too many shapes. */
-  shapeOf(values: TracedValues): ValueShape | undefined {
-    for (const shape of this.#shapes) if (hasShape(values, shape)) return shape;
-    const { keys, kinds, size } = values;
+  /**
+   * @internal One object for all values of the same names and types. Numeric keys index the call site's fields.
+   *
+   * @returns `undefined` with undeclared names, with more shapes than are kept, and where the writer has fields of its own
+   */
+  shapeOf(values: ValueColumns): ValueShape | undefined {
+    if (values.fields.length > 0) return undefined;
+    const latest = this.#latestShape;
+    if (latest?.fits(values) === true) return latest;
+    const shape = this.#shapes.find((one) => one.fits(values)) ?? this.#newShape(values);
+    if (shape !== undefined) this.#latestShape = shape;
+    return shape;
+  }
+
+  #newShape({ keys, kinds, size }: ValueColumns): ValueShape | undefined {
     if (this.#shapes.length === MAX_SHAPES) return undefined;
-    for (let i = 0; i < size; i++) if (!this.declares(keys[i] as string)) return undefined;
-    const shape = { keys: keys.slice(0, size), kinds: kinds.slice(0, size) };
+    const names: string[] = [];
+    const indices: number[] = [];
+    for (let i = 0; i < size; i++) {
+      const key = keys[i] as number | string;
+      // Where a name stands twice, different indices may be the same name.
+      const name = typeof key === "string" ? key : this.distinct ? this.names[key] : undefined;
+      if (name === undefined || !this.declares(name)) return undefined;
+      names.push(name);
+      indices.push(this.distinct ? this.names.indexOf(name) : -1);
+    }
+    const shape = new ValueShape(names, kinds.slice(0, size) as ValueKind[], indices);
     this.#shapes.push(shape);
     return shape;
   }
-}
-
-function hasShape({ keys, kinds, size }: TracedValues, shape: ValueShape): boolean {
-  if (shape.keys.length !== size) return false;
-  for (let i = 0; i < size; i++) if (shape.keys[i] !== keys[i] || shape.kinds[i] !== kinds[i]) return false;
-  return true;
 }
 
 /**

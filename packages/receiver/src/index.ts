@@ -6,4 +6,5 @@ export { TracingEventReceiver } from "./receiver.ts";
 
 // For authors of relays.
 export { CallSite } from "./arena.ts";
-export type { Loss, Parent, Relay, RestoredSpan } from "./relay.ts";
+export type { Loss, Parent, Relay, RelayedValues, RestoredSpan } from "./relay.ts";
+export type { ValueShape } from "./value-shape.ts";

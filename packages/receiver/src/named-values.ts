@@ -1,18 +1,16 @@
-import { type RawValue, type TracedError, TracedValues, type ValueColumns, ValueKind } from "@spanduct/protocol";
+import { type RawValue, type TracedError, TracedValues, type ValueColumns, type ValueKind } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
-
-const FIXED_BYTES = 16;
+import type { RelayedValues } from "./relay.ts";
+import { FIXED_BYTES, type ValueShape } from "./value-shape.ts";
 
 /** The values of the event at hand, keyed by name. */
-export class NamedValues extends TracedValues {
-  /** What keeping them costs, in bytes. */
-  bytes = 0;
-  /** Whether the call site is known to declare every name. */
-  allDeclared = false;
-  /** What `fill` was last told. */
-  callSite: CallSite | undefined;
+export class NamedValues extends TracedValues implements RelayedValues {
+  declare keys: string[];
   declare kinds: ValueKind[];
   declare raws: RawValue[];
+  shape: ValueShape | undefined;
+  /** What keeping them costs, in bytes; not counted where they are only lent. */
+  bytes = 0;
 
   /**
    * Take over `values`. Numeric keys index `values.fields` where the writer knew them, else the call site's.
@@ -21,63 +19,6 @@ export class NamedValues extends TracedValues {
    */
   fill(values: ValueColumns, callSite: CallSite | undefined): number {
     this.clear();
-    this.callSite = callSite;
-    if (callSite?.distinct !== true || values.fields.length > 0) return this.#fillMixed(values, callSite);
-    // What a decoder gives: indices, each once, of names that differ.
-    const { names } = callSite;
-    const { size } = values;
-    let bytes = 0;
-    for (let i = 0; i < size; i++) {
-      const key = values.keys[i] as number | string;
-      if (typeof key !== "number") {
-        this.clear();
-        return this.#fillMixed(values, callSite);
-      }
-      const name = names[key];
-      if (name === undefined) return key;
-      const kind = values.kinds[i] as ValueKind;
-      const raw = values.raws[i] as RawValue;
-      this.keys[i] = name;
-      this.kinds[i] = kind;
-      this.raws[i] = raw;
-      bytes += valueBytes(name, kind, raw);
-    }
-    this.size = size;
-    this.bytes = bytes;
-    this.allDeclared = true;
-    return -1;
-  }
-
-  /**
-   * As `fill`, but the values stay in the columns in which they came, for as long as those are lent. For an object that is never
-   * filled.
-   *
-   * @returns whether there are any, and as a decoder gives them, see `fill`; else nothing was done
-   */
-  lend({ fields, keys, kinds, raws, size }: ValueColumns, { distinct, names }: CallSite): boolean {
-    this.clear();
-    if (!distinct || fields.length > 0 || size === 0) return false;
-    for (let i = 0; i < size; i++) {
-      const key = keys[i] as number | string;
-      if (typeof key !== "number") return false;
-      const name = names[key];
-      if (name === undefined) return false;
-      this.keys[i] = name;
-    }
-    this.kinds = kinds as ValueKind[];
-    this.raws = raws as RawValue[];
-    this.size = size;
-    return true;
-  }
-
-  /** Keep nothing of what was lent. */
-  giveBack(): void {
-    this.clear();
-    this.kinds = [];
-    this.raws = [];
-  }
-
-  #fillMixed(values: ValueColumns, callSite: CallSite | undefined): number {
     const { keys, kinds, raws, size } = values;
     const fields = values.fields.length > 0 ? values.fields : (callSite?.names ?? values.fields);
     for (let i = 0; i < size; i++) {
@@ -87,8 +28,30 @@ export class NamedValues extends TracedValues {
       this.set(name, kinds[i] as ValueKind, raws[i] as RawValue);
     }
     this.bytes = totalBytes(this);
-    this.allDeclared = false;
     return -1;
+  }
+
+  /**
+   * Show the first of `raws` as the values of a shape. For an object that is never filled: its columns are others'.
+   *
+   * @param bytes what keeping them costs, where somebody will
+   */
+  show(shape: ValueShape, raws: readonly RawValue[], bytes: number): void {
+    this.shape = shape;
+    this.keys = shape.keys as string[];
+    this.kinds = shape.kinds as ValueKind[];
+    this.raws = raws as RawValue[];
+    this.size = shape.keys.length;
+    this.bytes = bytes;
+  }
+
+  /** Keep nothing of what was shown. */
+  giveBack(): void {
+    this.clear();
+    this.shape = undefined;
+    this.keys = [];
+    this.kinds = [];
+    this.raws = [];
   }
 }
 
@@ -107,11 +70,19 @@ export function declaredValues(values: TracedValues, callSite: CallSite, scratch
 }
 
 /** What keeping a value costs, in bytes; `Limits.maxSpanValueBytes` says how it is counted. */
-function valueBytes(name: string, kind: ValueKind, raw: RawValue): number {
-  let bytes = FIXED_BYTES + 2 * name.length;
-  if (typeof raw === "string") return bytes + 2 * raw.length;
-  if (kind !== ValueKind.error) return bytes;
-  for (let link: TracedError | null = raw as TracedError; link !== null; link = link.source) {
+function valueBytes(name: string, raw: RawValue): number {
+  return FIXED_BYTES + 2 * name.length + rawBytes(raw);
+}
+
+/** What of that is not for the name and its place. */
+export function rawBytes(raw: RawValue): number {
+  if (typeof raw === "string") return 2 * raw.length;
+  return typeof raw === "object" ? errorBytes(raw) : 0;
+}
+
+function errorBytes(error: TracedError): number {
+  let bytes = 0;
+  for (let link: TracedError | null = error; link !== null; link = link.source) {
     bytes += FIXED_BYTES + 2 * (link.message.length + (link.type?.length ?? 0) + (link.stack?.length ?? 0));
   }
   return bytes;
@@ -125,6 +96,6 @@ export function totalBytes(values: TracedValues): number {
 }
 
 /** What keeping the value at `position` costs, in bytes. */
-export function bytesAt({ keys, kinds, raws }: TracedValues, position: number): number {
-  return valueBytes(keys[position] as string, kinds[position] as ValueKind, raws[position] as RawValue);
+export function bytesAt({ keys, raws }: TracedValues, position: number): number {
+  return valueBytes(keys[position] as string, raws[position] as RawValue);
 }

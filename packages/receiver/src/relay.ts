@@ -1,5 +1,16 @@
-import type { ClockDomain, EventTime, TraceContext, TracedValues } from "@spanduct/protocol";
+import type { ClockDomain, EventTime, TraceContext, TracedValues, ValueColumns } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
+import type { ValueShape } from "./value-shape.ts";
+
+/** Values by name, on loan for the call: filled again for the next one. */
+export interface RelayedValues extends ValueColumns {
+  readonly keys: readonly string[];
+  /**
+   * Their names and types as one object that may be kept. Absent where the call site has seen too many, and for names that it does not
+   * declare.
+   */
+  readonly shape?: ValueShape | undefined;
+}
 
 /** Where a span or an event belongs. */
 export interface Parent<Span> {
@@ -55,14 +66,17 @@ export interface Relay<Span = unknown> {
   timeBase?(baseUnixNano: bigint, clock: ClockDomain): void;
   /** A call site that the arena had not seen. */
   registerCallSite?(callSite: CallSite): void;
-  /** @returns its handle, anything but `undefined` */
-  newSpan(callSite: CallSite, id: number | bigint, values: TracedValues, parent: Parent<Span>, time: EventTime): Span;
-  record(span: Span, values: TracedValues, time: EventTime): void;
+  /**
+   * @param values where they have a `shape`, their `raws` may be kept with it: nobody writes to them again
+   * @returns its handle, anything but `undefined`
+   */
+  newSpan(callSite: CallSite, id: number | bigint, values: RelayedValues, parent: Parent<Span>, time: EventTime): Span;
+  record(span: Span, values: RelayedValues, time: EventTime): void;
   recordFollowsFrom(span: Span, followsFrom: Span, time: EventTime): void;
   enter(span: Span, time: EventTime): void;
   exit(span: Span, time: EventTime): void;
   tryClose(span: Span, time: EventTime): void;
-  event(callSite: CallSite, values: TracedValues, parent: Parent<Span>, time: EventTime): void;
+  event(callSite: CallSite, values: RelayedValues, parent: Parent<Span>, time: EventTime): void;
   /** Something did not arrive. */
   loss?(loss: Loss): void;
 

@@ -5,11 +5,9 @@ import { NamedValues } from "./named-values.ts";
 export class Scratch<Span> {
   /** Values of the event at hand, by name. */
   readonly named: NamedValues = new NamedValues();
-  /** The same where they stay in the decoder's columns. */
-  readonly lent: NamedValues = new NamedValues();
+  /** The same where they are of a shape. */
+  readonly shaped: NamedValues = new NamedValues();
   readonly declared: TracedValues = new TracedValues();
-  /** Values of the span that was opened last. */
-  readonly newest: NamedValues = new NamedValues();
   readonly parent: { span: Span | undefined; explicit: boolean } = { span: undefined, explicit: false };
   #decoder: BatchDecoder | undefined;
   #codec: Codec | undefined;
@@ -28,9 +26,8 @@ export class Scratch<Span> {
   /** Forget the values. */
   clear(): void {
     this.named.clear();
-    this.lent.giveBack();
+    this.shaped.giveBack();
     this.declared.clear();
-    this.newest.clear();
     this.parent.span = undefined;
   }
 }

@@ -2,6 +2,7 @@ import { type RawValue, TracedValues, toValueMap, ValueKind } from "@spanduct/pr
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CallSite } from "./arena.ts";
+import { NamedValues } from "./named-values.ts";
 import { SpanStack, SpanState } from "./span-state.ts";
 
 /** Integers and strings by name. */
@@ -13,13 +14,17 @@ function values(record: Record<string, number | string>): TracedValues {
   return columns;
 }
 
-/** A span of `callSite` that keeps a copy of `record`. */
+/** A span of `callSite` with `record`. */
 function kept(callSite: CallSite, record: Record<string, number | string>): SpanState<number> {
   const span = new SpanState<number>(1);
-  const lent = values(record);
-  span.open(0, undefined, lent, 0);
-  span.keepValues(lent, callSite);
-  lent.release();
+  const given = values(record);
+  const named = new NamedValues();
+  const shape = callSite.shapeOf(given);
+  if (shape === undefined) named.fill(given, callSite);
+  else named.show(shape, given.raws, 0);
+  span.open(0, undefined, named);
+  // What was lent is used again.
+  named.clear();
   return span;
 }
 

@@ -1,5 +1,6 @@
 import { type Id, type RawValue, TracedValues } from "@spanduct/protocol";
-import type { CallSite, ValueShape } from "./arena.ts";
+import type { NamedValues } from "./named-values.ts";
+import type { ValueShape } from "./value-shape.ts";
 
 /** What only spans have that are entered or linked. */
 class SpanExtras<Span> {
@@ -21,8 +22,9 @@ export class SpanState<Span> {
   parentId: Id | undefined;
   /** Handles that the guest has; 0 when only `LocalSpans` remembers it: it can be entered, exited and linked, nothing else. */
   refCount = 0;
-  /** Names and types of everything recorded so far: those of many spans, or columns of its own. */
+  /** Names and types of everything recorded so far: those of many spans, or columns of its own, with the same `raws`. */
   columns: ValueShape | TracedValues = NO_VALUES;
+  /** Under a shape never written to: the relay may have them too. */
   raws: readonly RawValue[] = NO_VALUES.raws;
   valueBytes = 0;
   /** The relay's span; `undefined` when this host has lost it. */
@@ -62,28 +64,21 @@ export class SpanState<Span> {
     return own;
   }
 
-  /** Copy `values`, which are lent. @param callSite the span's, where it is known */
-  keepValues(values: TracedValues, callSite: CallSite | undefined): void {
-    const shape = callSite?.shapeOf(values);
-    if (shape === undefined) {
-      const own = values.copy();
-      this.columns = own;
-      this.raws = own.raws;
-    } else {
-      this.columns = shape;
-      this.raws = firstOf(values.raws, values.size);
-    }
-  }
-
-  /** It begins, or begins anew; keeps `values`. */
-  open(metadataId: Id, parentId: Id | undefined, values: TracedValues, valueBytes: number): void {
+  /** It begins, or begins anew. @param values lent, but for the `raws` of those that have a shape, which are its own from now on */
+  open(metadataId: Id, parentId: Id | undefined, values: NamedValues): void {
     this.uncommitted = true;
     this.metadataId = metadataId;
     this.parentId = parentId;
     this.refCount = 1;
-    this.columns = values;
-    this.raws = values.raws;
-    this.valueBytes = valueBytes;
+    if (values.shape === undefined) {
+      const own = values.copy();
+      this.columns = own;
+      this.raws = own.raws;
+    } else {
+      this.columns = values.shape;
+      this.raws = values.raws;
+    }
+    this.valueBytes = values.bytes;
   }
 
   /** What it has because it is entered or linked. */
@@ -95,13 +90,6 @@ export class SpanState<Span> {
 
 /** Of a span that has no values of its own yet; never written to. */
 const NO_VALUES = new TracedValues();
-
-/** Several times as fast as `slice` for the few values that a record has. */
-function firstOf(raws: readonly RawValue[], size: number): RawValue[] {
-  const first = new Array<RawValue>(size);
-  for (let i = 0; i < size; i++) first[i] = raws[i] as RawValue;
-  return first;
-}
 
 /**
  * The spans that the guest is inside of, innermost last. A span stands on it once; leaving from the middle costs no more than

@@ -1,11 +1,9 @@
 import { type Id, IdMap, type SecretSource } from "@spanduct/protocol";
-import { NamedValues } from "./named-values.ts";
 import type { SpanState } from "./span-state.ts";
 
 /**
  * The spans of an execution by number, in the order they were opened. The newest stands outside of the map, because most spans
- * close before another one opens and most events are about the newest; its values stay where they were read for as long, or until
- * `settle`.
+ * close before another one opens and most events are about the newest.
  */
 export class SpanTable<Span> {
   readonly #older: IdMap<SpanState<Span>>;
@@ -26,7 +24,7 @@ export class SpanTable<Span> {
 
   /** @param span one whose number the table does not have */
   add(span: SpanState<Span>): void {
-    this.settle();
+    this.#settle();
     this.#newest = span;
   }
 
@@ -37,17 +35,13 @@ export class SpanTable<Span> {
 
   /** Oldest first. */
   values(): Iterable<SpanState<Span>> {
-    this.settle();
+    this.#settle();
     return this.#older.values();
   }
 
-  /** Let go of what the newest span was lent. */
-  settle(): void {
-    const newest = this.#newest;
-    if (newest === undefined) return;
-    const { columns } = newest;
-    if (columns instanceof NamedValues) newest.keepValues(columns, columns.callSite);
-    this.#older.set(newest.id, newest);
+  #settle(): void {
+    if (this.#newest === undefined) return;
+    this.#older.set(this.#newest.id, this.#newest);
     this.#newest = undefined;
   }
 }

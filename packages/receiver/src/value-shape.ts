@@ -1,0 +1,34 @@
+import type { ValueColumns, ValueKind } from "@spanduct/protocol";
+
+/** What a value costs on top of its name and its text, in bytes. */
+export const FIXED_BYTES = 16;
+
+/** Names and types of a record's values: one object for all records of a call site that have the same. Not to be changed. */
+export class ValueShape {
+  /** Names that the call site declares, each once. */
+  readonly keys: readonly string[];
+  readonly kinds: readonly ValueKind[];
+  /** @internal What names and places of the values cost to keep, in bytes. */
+  readonly fixedBytes: number;
+  /** The same names as indices of the call site's fields. */
+  readonly #indices: readonly number[];
+
+  /** @internal Made by call sites; the arrays are its own from now on. */
+  constructor(keys: readonly string[], kinds: readonly ValueKind[], indices: readonly number[]) {
+    this.keys = keys;
+    this.kinds = kinds;
+    this.#indices = indices;
+    this.fixedBytes = keys.reduce((bytes, name) => bytes + FIXED_BYTES + 2 * name.length, 0);
+  }
+
+  /** @internal Whether `values`, keyed by name or by index of the call site's fields, are of these names and types. */
+  fits({ keys, kinds, size }: ValueColumns): boolean {
+    const indices = this.#indices;
+    if (indices.length !== size) return false;
+    for (let i = 0; i < size; i++) {
+      const key = keys[i];
+      if (kinds[i] !== this.kinds[i] || (key !== indices[i] && key !== this.keys[i])) return false;
+    }
+    return true;
+  }
+}
