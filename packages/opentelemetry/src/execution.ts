@@ -6,6 +6,7 @@ import {
   type Id,
   type IdPermutation,
   type TraceContext,
+  TracedValues,
 } from "@spanduct/protocol";
 import type { CallSite, Loss, Parent, Relay, RelayedValues, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup, RunSpan } from "./attempt-options.ts";
@@ -52,7 +53,7 @@ export interface ExecutionSetup extends AttemptSetup {
 
 /** The call site that a run's own span has. */
 const RUN: CallSiteData = { kind: "span", name: "run", target: "@spanduct/opentelemetry", level: "info", fields: [] };
-const NO_VALUES: RelayedValues = { fields: [], keys: [], kinds: [], raws: [], size: 0 };
+const NO_VALUES = new TracedValues();
 
 /**
  * One attempt at an execution.

@@ -550,8 +550,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   }
 
   #declaredBy(callSite: CallSite, values: TracedValues): RelayedValues {
-    const declared = declaredValues(values, callSite, (this.#scratch ?? this.#ownScratch()).declared);
-    return declared as TracedValues & RelayedValues;
+    return declaredValues(values, callSite, (this.#scratch ?? this.#ownScratch()).declared);
   }
 
   #ownScratch(): Scratch<Span> {

@@ -1,10 +1,9 @@
-import type { ClockDomain, EventTime, TraceContext, TracedValues, ValueColumns } from "@spanduct/protocol";
+import type { ClockDomain, EventTime, TraceContext, TracedValues } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
 import type { ValueShape } from "./value-shape.ts";
 
-/** Values by name, on loan for the call: filled again for the next one. */
-export interface RelayedValues extends ValueColumns {
-  readonly keys: readonly string[];
+/** Values by name, on loan for the call and only to be read. */
+export interface RelayedValues extends TracedValues {
   /**
    * Their names and types as one object that may be kept. Absent where the call site has seen too many, and for names that it does not
    * declare.
