@@ -98,17 +98,31 @@ export class CallSitePlan {
   }
 }
 
-/** Plans by call site, each as long as the call site lives, and scopes by target, so that exporters can group by them. */
+/** Call sites whose plans are found without a map. */
+const RECENT = 16;
+
+/** Plans by call site, each as long as the call site lives or a little longer, and scopes by target, so that exporters can group by them. */
 export class CallSitePlans {
   readonly #limits: Required<SpanLimits>;
   readonly #plans: WeakMap<CallSite, CallSitePlan> = new WeakMap();
   readonly #scopes: Map<string, InstrumentationScope> = new Map();
+  readonly #recent: (CallSite | undefined)[] = new Array<undefined>(RECENT).fill(undefined);
+  readonly #recentPlans: (CallSitePlan | undefined)[] = new Array<undefined>(RECENT).fill(undefined);
 
   constructor(limits: Required<SpanLimits>) {
     this.#limits = limits;
   }
 
   get(callSite: CallSite): CallSitePlan {
+    const place = callSite.index % RECENT;
+    if (this.#recent[place] === callSite) return this.#recentPlans[place] as CallSitePlan;
+    const plan = this.#find(callSite);
+    this.#recent[place] = callSite;
+    this.#recentPlans[place] = plan;
+    return plan;
+  }
+
+  #find(callSite: CallSite): CallSitePlan {
     let plan = this.#plans.get(callSite);
     if (plan === undefined) {
       plan = new CallSitePlan(callSite.data, this.scope(callSite.data.target), this.#limits);

@@ -9,7 +9,6 @@ import {
   type EventSink,
   type EventTime,
   type Id,
-  IdMap,
   type Limits,
   type OpenSpan,
   type PersistedMetadata,
@@ -29,6 +28,7 @@ import {
 } from "@spanduct/protocol";
 import { protobuf } from "@spanduct/protocol/protobuf";
 import { CallSite, MetadataArena } from "./arena.ts";
+import { CallSiteTable } from "./call-site-table.ts";
 import { bytesAt, declaredValues, type NamedValues, rawBytes } from "./named-values.ts";
 import type { Loss, Relay, RelayedValues } from "./relay.ts";
 import { Scratch } from "./scratch.ts";
@@ -98,8 +98,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   readonly #codec: Codec;
   readonly #onError: ((error: TunnelError) => void) | undefined;
 
-  readonly #callSites: IdMap<CallSite>;
-  readonly #callSiteIds: Id[] = [];
+  readonly #callSites: CallSiteTable;
   readonly #spans: SpanTable<Span>;
   readonly #stack: SpanStack<Span> = new SpanStack();
   readonly #sequence: SequenceTracker;
@@ -138,7 +137,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     this.#arena = options.arena ?? new MetadataArena();
     const { scratch } = this.#arena;
     this.#limits = scratch.limits(options.limits);
-    this.#callSites = new IdMap(scratch.secrets);
+    this.#callSites = new CallSiteTable(scratch.secrets);
     this.#spans = new SpanTable(scratch.secrets);
     this.#program = options.program ?? this;
     this.#codec = options.codec ?? protobuf;
@@ -273,7 +272,7 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
   /** All call sites known so far, those given to the constructor included: merge them into what is stored for the program. */
   persistMetadata(): PersistedMetadata {
     const metadata = Object.create(null) as { [id: string]: CallSiteData };
-    for (const id of this.#callSiteIds) metadata[String(id)] = (this.#callSites.get(id) as CallSite).data;
+    for (const [id, { data }] of this.#callSites.entries()) metadata[String(id)] = data;
     return metadata;
   }
 
@@ -339,7 +338,6 @@ export class TracingEventReceiver<Span = unknown> implements EventSink, Disposab
     if (known !== callSite) {
       this.#definitions++;
       this.#callSites.set(id, callSite);
-      if (known === undefined) this.#callSiteIds.push(id);
     }
     this.#events++;
   }

@@ -8,6 +8,8 @@ import type { SpanState } from "./span-state.ts";
 export class SpanTable<Span> {
   readonly #older: IdMap<SpanState<Span>>;
   #newest: SpanState<Span> | undefined;
+  /** No span has a `number` above it: most that are asked for are new. */
+  #highest = -1;
 
   constructor(secrets: SecretSource) {
     this.#older = new IdMap(secrets);
@@ -19,13 +21,15 @@ export class SpanTable<Span> {
 
   get(id: Id): SpanState<Span> | undefined {
     const newest = this.#newest;
-    return newest !== undefined && newest.id === id ? newest : this.#older.get(id);
+    if (newest !== undefined && newest.id === id) return newest;
+    return typeof id === "number" && id > this.#highest ? undefined : this.#older.get(id);
   }
 
   /** @param span one whose number the table does not have */
   add(span: SpanState<Span>): void {
     this.#settle();
     this.#newest = span;
+    if (typeof span.id === "number" && span.id > this.#highest) this.#highest = span.id;
   }
 
   delete(span: SpanState<Span>): void {
