@@ -5,17 +5,14 @@ import { DecodeError } from "../errors.ts";
 import type { CallSiteData, CallSiteKind, Id, TracedError } from "../event.ts";
 import { levelFromNumber } from "../level.ts";
 import type { Limits } from "../limits.ts";
+import { ShortTexts } from "../short-texts.ts";
 import type { BatchHeader, ClockDomain, EventSink, EventTime } from "../sink.ts";
-import { TextCache } from "../text-cache.ts";
 import { readUtf8 } from "../utf8.ts";
 import { canonicalInteger, TracedValues, ValueKind } from "../values.ts";
 
 const KINDS: readonly (CallSiteKind | undefined)[] = [undefined, "span", "event"];
 const NO_BYTES = new Uint8Array(0);
 const NO_VIEW = new DataView(NO_BYTES.buffer);
-
-/** Bytes of the longest text that is looked for among those that came before; of longer ones fewer come again. */
-const SHORT_TEXT = 12;
 
 type OnError = (error: DecodeError) => void;
 
@@ -27,7 +24,8 @@ export class ProtobufDecoder implements BatchDecoder {
   readonly #limits: Limits;
   readonly #maxValues: number;
   readonly #values: TracedValues = new TracedValues();
-  #texts: TextCache | undefined;
+  /** Hosts keep texts, and guests say the same short ones again and again. */
+  readonly #texts: ShortTexts = new ShortTexts();
   #bytes: Uint8Array = NO_BYTES;
   #view: DataView = NO_VIEW;
   #pos = 0;
@@ -477,25 +475,20 @@ export class ProtobufDecoder implements BatchDecoder {
     const stop = this.#length(end);
     const length = stop - this.#pos;
     if (length > this.#limits.maxStringBytes) this.#exceed("maxStringBytes", length);
-    const text = length <= SHORT_TEXT ? this.#shortText(this.#pos, stop) : readUtf8(this.#bytes, this.#pos, stop);
+    const text = this.#text(this.#pos, length);
     if (text === undefined) this.#fail("invalid UTF-8", start);
     this.#pos = stop;
     return text;
   }
 
-  /** As `readUtf8`. Hosts keep these texts, and guests say the same again and again. */
-  #shortText(start: number, end: number): string | undefined {
+  /** As `readUtf8`. */
+  #text(start: number, length: number): string | undefined {
     const bytes = this.#bytes;
-    let all = 0;
-    let hash = 0;
-    for (let i = start; i < end; i++) {
-      const byte = bytes[i] as number;
-      all |= byte;
-      hash = (Math.imul(hash, 31) + byte) | 0;
+    if (length <= ShortTexts.WIDTH && start + ShortTexts.WIDTH <= bytes.length) {
+      const text = this.#texts.get(bytes, this.#view, start, length);
+      if (text !== undefined) return text;
     }
-    if (all >= 0x80) return readUtf8(bytes, start, end);
-    this.#texts ??= new TextCache();
-    return this.#texts.get(bytes, start, end, hash);
+    return readUtf8(bytes, start, start + length);
   }
 
   /** Where the length-delimited field that starts here ends; never beyond `end`. */
