@@ -1,4 +1,4 @@
-import { type Context, type HrTime, INVALID_SPANID, type Link, type SpanContext, TraceFlags } from "@opentelemetry/api";
+import { type Attributes, type Context, type HrTime, INVALID_SPANID, type Link, type SpanContext, TraceFlags } from "@opentelemetry/api";
 import {
   type CallSiteData,
   type ClockDomain,
@@ -51,6 +51,7 @@ export interface ExecutionSetup extends AttemptSetup {
   readonly run?: RunSpan | undefined;
 }
 
+const MOVED: Attributes = { "spanduct.link": "parent" };
 /** The call site that a run's own span has. */
 const RUN: CallSiteData = { kind: "span", name: "run", target: "@spanduct/opentelemetry", level: "info", fields: [] };
 const NO_VALUES = new TracedValues();
@@ -82,6 +83,10 @@ export class Execution implements Relay<GuestSpan> {
   #hostSpan: SpanContext | undefined;
   readonly #run: GuestSpan | undefined;
   readonly #isSuppressed: boolean;
+  /** Spans are sampled as those above them. */
+  readonly #isAsParent: boolean;
+  /** Nothing stands between a span and the processors. */
+  readonly #isDirect: boolean;
   readonly #spanWriter: AttributeWriter;
   readonly #eventWriter: AttributeWriter;
   /** What goes out at the commit, in order. */
@@ -117,6 +122,8 @@ export class Execution implements Relay<GuestSpan> {
     this.#spanWriter = setup.spans.spanWriter;
     this.#eventWriter = setup.spans.eventWriter;
     this.#isSuppressed = isTracingSuppressed(setup.context);
+    this.#isAsParent = setup.sampler === undefined && !this.#isSuppressed;
+    this.#isDirect = setup.sampler === undefined && !setup.isTransactional && !setup.pendingSpans && setup.links.length === 0;
     this.#hostSpan = contextOf(setup.context);
     // Without a sampler the host's span decides, so this is known before the first span.
     if (this.#isSuppressed || (setup.sampler === undefined && !isSampledUnder(this.#hostSpan))) this.#droppedRoot = true;
@@ -150,26 +157,30 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   newSpan(callSite: CallSite, id: Id, values: RelayedValues, { span: inside }: Parent<GuestSpan>, time: EventTime): GuestSpan {
-    const plan = this.#plans.get(callSite);
-    // What an attempt that is a span of its own opens inside of spans of earlier ones goes under that span.
-    const isMoved = this.#run !== undefined && inside !== undefined && inside.attempt !== this.#attempt;
-    const parent = isMoved ? undefined : inside;
+    const parent = this.#run === undefined ? inside : this.#parentInRun(inside);
     const above = parent === undefined ? this.#hostSpan : parent.spanContext();
     this.#clock.read(time);
-    const span = new GuestSpan(this.#spans, plan, above, this.#clock.seconds, this.#clock.nanos);
+    const span = new GuestSpan(this.#spans, this.#plans.get(callSite), above, this.#clock.seconds, this.#clock.nanos);
     span.attempt = this.#attempt;
-    this.#identify(span, id, above);
     span.isRoot = parent === undefined;
+    this.#ids.next(id);
+    if (above !== undefined && this.#isAsParent) span.deriveIdentity(this.#ids.high, this.#ids.low);
+    else this.#identify(span, above);
     if (this.#isSuppressed || (this.#sampler === undefined && !isSampledUnder(above))) {
       span.stopRecording();
     } else {
       span.begin(this.#spanWriter, values);
-      if (isMoved) span.addLink({ context: inside.spanContext(), attributes: { "spanduct.link": "parent" } });
+      if (parent !== inside) span.addLink({ context: (inside as GuestSpan).spanContext(), attributes: MOVED });
       this.#begin(span, parent, above);
     }
     this.#count(span);
     // Throws nothing, or the receiver would think that there is no span: the next call reports.
     return span;
+  }
+
+  /** What an attempt that is a span of its own opens inside of spans of earlier ones goes under that span. */
+  #parentInRun(inside: GuestSpan | undefined): GuestSpan | undefined {
+    return inside?.attempt === this.#attempt ? inside : undefined;
   }
 
   record(span: GuestSpan, values: RelayedValues, _time: EventTime): void {
@@ -367,7 +378,8 @@ export class Execution implements Relay<GuestSpan> {
 
   /** It ends, for exporters now or at the commit. */
   #close(span: GuestSpan, time: EventTime): void {
-    span.close(this.#clock.at(time));
+    this.#clock.read(time);
+    span.close(this.#clock.seconds, this.#clock.nanos);
     if (this.#phase === "rolled back") {
       this.#endRolledBack(span);
     } else if (this.#isTransactional || span.attempt !== this.#attempt) {
@@ -462,16 +474,11 @@ export class Execution implements Relay<GuestSpan> {
     return this.#side;
   }
 
-  /** Say who a new span is. With a sampler it is sampled only when that has said so. */
-  #identify(span: GuestSpan, id: Id, above: SpanContext | undefined): void {
+  /** Say who the current span is. With a sampler it is sampled only when that has said so. */
+  #identify(span: GuestSpan, above: SpanContext | undefined): void {
     const ids = this.#ids;
-    ids.next(id);
-    const isAsParent = this.#sampler === undefined && !this.#isSuppressed;
-    if (isAsParent && above !== undefined) {
-      return span.deriveIdentity(ids.high, ids.low);
-    }
     const traceId = above === undefined ? (this.#setup.traceId ?? ids.traceId()) : above.traceId;
-    const traceFlags = isAsParent ? TraceFlags.SAMPLED : TraceFlags.NONE;
+    const traceFlags = this.#isAsParent ? TraceFlags.SAMPLED : TraceFlags.NONE;
     const identity: SpanContext = { traceId, spanId: ids.spanId(), traceFlags };
     if (above?.traceState !== undefined) identity.traceState = above.traceState;
     span.identify(identity);
@@ -479,6 +486,11 @@ export class Execution implements Relay<GuestSpan> {
 
   #begin(span: GuestSpan, parent: GuestSpan | undefined, above: SpanContext | undefined): void {
     const context = parent === undefined ? this.#context : parent.contextUnder(this.#context);
+    if (this.#isDirect) this.#outlet.start(span, context);
+    else this.#beginOther(span, parent, above, context);
+  }
+
+  #beginOther(span: GuestSpan, parent: GuestSpan | undefined, above: SpanContext | undefined, context: Context): void {
     if (parent === undefined && this.#links.length > 0) span.addLinks(this.#links);
     if (this.#sampler !== undefined) this.#sample(this.#sampler, span, context, above);
     if (!span.recording) return;

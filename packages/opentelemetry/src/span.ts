@@ -30,8 +30,8 @@ import { applySpecialField, type Steered } from "./special-fields.ts";
 import { flagRolledBack, mergeStatus, rolledBackStatus } from "./status.ts";
 import { type TimingState, Timings } from "./timings.ts";
 
-/** The end of a span that has none. */
-const OPEN: HrTime = [0, 0];
+/** Seconds of the end of a span that has none. */
+const OPEN = -1;
 
 /** The status of a span until another is said. */
 export const UNSET: SpanStatus = Object.freeze({ code: SpanStatusCode.UNSET });
@@ -91,12 +91,12 @@ const NO_ROOT = NOT_PLACED - 1;
 export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   // What the constructor is given is only declared here: a field of a class is written once more otherwise.
   declare readonly parentSpanContext?: SpanContext;
-  /** `[0, 0]` as long as the span is open. */
-  endTime: HrTime = OPEN;
   readonly #setup: SpanSetup;
   readonly #plan: CallSitePlan;
   readonly #startSeconds: number;
   readonly #startNanos: number;
+  #endSeconds: number = OPEN;
+  #endNanos = 0;
   /** As long as nobody has asked, the upper half of the number that its id is made of; the rest is as in its parent. */
   #identity: SpanContext | number = 0;
   #numberLow = 0;
@@ -136,7 +136,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     span.#plan.spanAttributes.write(spanWriter, valuesOf(shape, span.#attributes as readonly RawValue[]));
     span.#shape = undefined;
     span.take(spanWriter);
-    if (span.endTime !== OPEN) GuestSpan.#putDurations(span);
+    if (!span.isOpen) GuestSpan.#putDurations(span);
   }
 
   static #makeEvents(span: GuestSpan, unread: GuestEvent | GuestEvent[]): void {
@@ -155,11 +155,10 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
 
   /** The attributes that come with the end. */
   static #putDurations(span: GuestSpan): void {
-    const { endTime } = span;
     const timings = span.#details?.timings;
     const busy = timings === undefined ? 0 : timings.busyNanos;
-    const idle =
-      timings === undefined ? (endTime[0] - span.#startSeconds) * 1e9 + (endTime[1] - span.#startNanos) : timings.idleNanos;
+    const elapsed = (span.#endSeconds - span.#startSeconds) * 1e9 + (span.#endNanos - span.#startNanos);
+    const idle = timings === undefined ? elapsed : timings.idleNanos;
     if (span.#attributeCount + 2 <= span.#setup.limits.attributeCountLimit) {
       const attributes = span.#attributes as AttributeMap;
       attributes["busy_ns"] = busy;
@@ -199,11 +198,16 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     return [this.#startSeconds, this.#startNanos];
   }
 
+  /** `[0, 0]` as long as the span is open. */
+  get endTime(): HrTime {
+    return this.isOpen ? [0, 0] : [this.#endSeconds, this.#endNanos];
+  }
+
   /** `[-1, -1]` as long as the span is open. */
   get duration(): HrTime {
-    if (this.endTime === OPEN) return [-1, -1];
-    const seconds = this.endTime[0] - this.#startSeconds;
-    const nanos = this.endTime[1] - this.#startNanos;
+    if (this.isOpen) return [-1, -1];
+    const seconds = this.#endSeconds - this.#startSeconds;
+    const nanos = this.#endNanos - this.#startNanos;
     return nanos < 0 ? [seconds - 1, nanos + 1_000_000_000] : [seconds, nanos];
   }
 
@@ -458,16 +462,11 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   }
 
   /** @internal Set the end, not before the start, and the attributes that come with it. `ended` is for `markEnded` to say. */
-  close(end: HrTime): void {
-    const seconds = this.#startSeconds;
-    const nanos = this.#startNanos;
-    const isEarly = end[0] < seconds || (end[0] === seconds && end[1] < nanos);
-    if (isEarly) {
-      end[0] = seconds;
-      end[1] = nanos;
-    }
-    this.endTime = end;
-    this.#details?.timings?.finish(end[0], end[1]);
+  close(seconds: number, nanos: number): void {
+    const isEarly = seconds < this.#startSeconds || (seconds === this.#startSeconds && nanos < this.#startNanos);
+    this.#endSeconds = isEarly ? this.#startSeconds : seconds;
+    this.#endNanos = isEarly ? this.#startNanos : nanos;
+    this.#details?.timings?.finish(this.#endSeconds, this.#endNanos);
     if (this.#shape === undefined) GuestSpan.#putDurations(this);
   }
 
@@ -512,7 +511,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
       "spanduct.pending": true,
       "spanduct.pending_parent_id": this.parentSpanContext?.spanId ?? INVALID_SPANID,
     };
-    child.endTime = this.startTime;
+    child.finish(this.startTime);
     return child;
   }
 
@@ -524,12 +523,13 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
 
   /** @internal Whether its end is not known. */
   get isOpen(): boolean {
-    return this.endTime === OPEN;
+    return this.#endSeconds === OPEN;
   }
 
   /** @internal Take over an end that was worked out before. */
-  finish(end: HrTime): void {
-    this.endTime = end;
+  finish([seconds, nanos]: HrTime): void {
+    this.#endSeconds = seconds;
+    this.#endNanos = nanos;
   }
 
   /** @internal Give it another id. Spans and links that refer to it share its identity object and follow. */
@@ -591,7 +591,7 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
     this.#unreadEvents = undefined;
     this.keptBytes = LINK_BYTES * state.links.length;
     for (const { attributes = {} } of state.events) this.keptBytes += EVENT_BYTES + attributeBytes(attributes as AttributeMap);
-    this.endTime = OPEN;
+    this.#endSeconds = OPEN;
   }
 
   /** @internal Whether it is recorded, open or not. */
