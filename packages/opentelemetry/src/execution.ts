@@ -1,4 +1,12 @@
-import { type Attributes, type Context, type HrTime, INVALID_SPANID, type Link, type SpanContext, TraceFlags } from "@opentelemetry/api";
+import {
+  type Attributes,
+  type Context,
+  type HrTime,
+  INVALID_SPANID,
+  type Link,
+  type SpanContext,
+  TraceFlags,
+} from "@opentelemetry/api";
 import {
   type CallSiteData,
   type ClockDomain,
