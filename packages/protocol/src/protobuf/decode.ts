@@ -276,7 +276,7 @@ export class ProtobufDecoder implements BatchDecoder {
     this.#metadata = 0;
     while (this.#pos < end) {
       const tag = this.#short();
-      if (tag === 0x22) this.#value(this.#length(end), values);
+      if (tag === 0x22) this.#readValues(tag, end);
       else if (tag === 0x08) this.#id = this.#u64();
       else if (tag === 0x10) this.#other = this.#u64();
       else if (tag === 0x18) this.#metadata = this.#u64();
@@ -304,7 +304,7 @@ export class ProtobufDecoder implements BatchDecoder {
     this.#id = 0;
     while (this.#pos < end) {
       const tag = this.#short();
-      if (tag === 0x12) this.#value(this.#length(end), values);
+      if (tag === 0x12) this.#readValues(tag, end);
       else if (tag === 0x08) this.#id = this.#u64();
       else this.#skip(tag, end);
     }
@@ -319,7 +319,7 @@ export class ProtobufDecoder implements BatchDecoder {
     this.#metadata = 0;
     while (this.#pos < end) {
       const tag = this.#short();
-      if (tag === 0x1a) this.#value(this.#length(end), values);
+      if (tag === 0x1a) this.#readValues(tag, end);
       else if (tag === 0x08) this.#metadata = this.#u64();
       else if (tag === 0x10) this.#other = this.#u64();
       else this.#skip(tag, end);
@@ -328,46 +328,57 @@ export class ProtobufDecoder implements BatchDecoder {
   }
 
   /**
-   * The value that ends at `end`. As writers make nearly all of them it is the index of a field, in ascending order and below 128,
-   * then an integer, a float or a string; where it turns out to be anything else, the reading begins again.
+   * The value whose tag was read last, and all that follow it at once. Writers make nearly all of them of less than 128 bytes: the index
+   * of a field, in ascending order and below 128, then an integer, a float or a string. Where one turns out to be anything else, it is
+   * read again.
    */
-  #value(end: number, values: TracedValues): void {
-    this.#left--;
+  #readValues(valueTag: number, end: number): void {
     const bytes = this.#bytes;
-    const start = this.#pos;
-    let pos = start;
-    let field = 0;
-    if (bytes[pos] === 0x08) {
-      field = bytes[pos + 1] as number;
-      pos += 2;
-    }
-    if (pos < end && field < 0x80 && field > this.#highestField) {
-      const tag = bytes[pos];
-      this.#pos = pos + 1;
-      let kind: ValueKind | 0 = 0;
-      let raw: number | bigint | string = 0;
-      if (tag === 0x20) {
-        kind = ValueKind.int;
-        raw = this.#s64();
-      } else if (tag === 0x3a) {
-        kind = ValueKind.string;
-        raw = this.#string(end);
-      } else if (tag === 0x31 && pos + 9 === end) {
-        kind = ValueKind.float;
-        raw = this.#view.getFloat64(pos + 1, true);
-        this.#pos = end;
+    const values = this.#values;
+    let start = this.#pos;
+    for (;;) {
+      const length = bytes[start] as number;
+      const stop = start + 1 + length;
+      let pos = start + 1;
+      let field = 0;
+      if (bytes[pos] === 0x08) {
+        field = bytes[pos + 1] as number;
+        pos += 2;
       }
-      if (kind !== 0 && this.#pos === end) {
-        this.#highestField = field;
-        values.push(field, kind, raw);
+      if (length >= 0x80 || stop > end || field >= 0x80 || field <= this.#highestField) break;
+      const tag = bytes[pos++];
+      if (tag === 0x20) {
+        this.#pos = pos;
+        const integer = this.#s64();
+        if (this.#pos !== stop) break;
+        values.push(field, ValueKind.int, integer);
+      } else if (tag === 0x3a) {
+        const textLength = stop - pos - 1;
+        if (bytes[pos] !== textLength || textLength > this.#limits.maxStringBytes) break;
+        const text = this.#text(pos + 1, textLength);
+        if (text === undefined) break;
+        values.push(field, ValueKind.string, text);
+      } else if (tag === 0x31 && pos + 8 === stop) {
+        values.push(field, ValueKind.float, this.#view.getFloat64(pos, true));
+      } else {
+        break;
+      }
+      this.#highestField = field;
+      this.#left--;
+      if (stop === end || bytes[stop] !== valueTag) {
+        this.#pos = stop;
         return;
       }
+      start = stop + 1;
     }
     this.#pos = start;
-    this.#anyValue(end, values);
+    this.#value(this.#length(end));
   }
 
-  #anyValue(end: number, values: TracedValues): void {
+  /** The value that ends at `end`. */
+  #value(end: number): void {
+    this.#left--;
+    const values = this.#values;
     const start = this.#pos;
     let field = 0;
     let name: string | undefined;
