@@ -13,6 +13,7 @@ import { guestCases } from "./cases/guest.ts";
 import { jsonCodec } from "./cases/json.ts";
 import { memory } from "./cases/memory.ts";
 import { receiveCases } from "./cases/receive.ts";
+import { ring } from "./cases/ring.ts";
 import { executions, growth } from "./cases/scale.ts";
 import { size } from "./cases/size.ts";
 import { storeCases } from "./cases/store.ts";
@@ -28,6 +29,7 @@ const CASES: Readonly<Record<string, () => Result[] | Promise<Result[]>>> = {
   ...receiveCases,
   json: jsonCodec,
   worker,
+  ring,
   crate,
   size,
   memory,
