@@ -21,6 +21,12 @@ export const HEADER_BYTES = 192;
 /** Of the word in front of a record's bytes: its length and this bit. */
 export const TAKEN: number = 0x8000_0000 | 0;
 
+/**
+ * From this length on copies are aligned: engines copy shared memory by eight bytes only where both sides are aligned alike, and else
+ * byte by byte, which takes some seven times as long.
+ */
+export const LONG = 512;
+
 /** The bytes `SPR1`. */
 const MARK = 0x3152_5053;
 const MIN_CAPACITY = 64;

@@ -1,5 +1,5 @@
 import { controlAnnounce, controlLevel, controlWord, DecodeError } from "@spanduct/protocol";
-import { HEADER_BYTES, type RingViews, recordSize, TAKEN, viewRing, Word } from "./layout.ts";
+import { HEADER_BYTES, LONG, type RingViews, recordSize, TAKEN, viewRing, Word } from "./layout.ts";
 
 /**
  * Takes batches out of a ring, trusting nothing in it. For hosts that know themselves when to read, such as those of WASM modules
@@ -76,7 +76,7 @@ export class RingReader {
     // One that is taken already is below 0.
     if (length < 0 || length > data.length - 4) throw this.#break(`a record has the length 0x${(length >>> 0).toString(16)}`);
     const at = (position + 4) & mask;
-    const batch = data.slice(at, at + length);
+    const batch = copy(data, at, at + length);
     const bytes = batch.length === length ? batch : wrapped(batch, data, length);
     this.#position = (position + recordSize(length)) | 0;
     Atomics.store(words, Word.read, this.#position);
@@ -133,6 +133,13 @@ export class RingReader {
     this.close();
     return new DecodeError("malformed", reason, this.#position & (this.capacity - 1));
   }
+}
+
+/** A copy, as far as the data goes. With a long one the word in front of it is copied where that aligns both sides. */
+function copy(data: Uint8Array, from: number, to: number): Uint8Array {
+  const lead = to - from < LONG || from === 0 ? 0 : (data.byteOffset + from) & 7;
+  const bytes = data.slice(from - lead, to);
+  return lead === 0 ? bytes : bytes.subarray(lead);
 }
 
 /** @param batch the bytes up to the end of the ring; the rest begins anew */

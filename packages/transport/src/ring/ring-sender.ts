@@ -1,6 +1,6 @@
 import { controlLevel, controlWord, isControlWord, TunnelError } from "@spanduct/protocol";
 import type { GuestTransport } from "../transport.ts";
-import { HEADER_BYTES, recordSize, viewRing, Word } from "./layout.ts";
+import { HEADER_BYTES, LONG, recordSize, viewRing, Word } from "./layout.ts";
 
 /** How the guest's end is set up. */
 export interface RingSenderOptions {
@@ -70,6 +70,7 @@ class RingWriter {
   #announced = 0;
   /** Where the host was when it was waited for in vain. */
   #stuckAt: number | undefined;
+  #scratch = new Uint8Array();
   /** Thrown again and again: making an error costs more than tracing an event. */
   readonly #errors = new Map<string, TunnelError>();
 
@@ -131,16 +132,30 @@ class RingWriter {
   }
 
   #write(position: number, memory: Uint8Array, from: number, to: number): void {
+    if (to - from > SHORT) return this.#writeLong(position, memory.subarray(from, to));
     const data = this.#data;
     const mask = data.length - 1;
-    if (to - from <= SHORT) {
-      for (let i = from, at = position; i < to; i++, at++) data[at & mask] = memory[i] as number;
-      return;
-    }
-    const at = position & mask;
-    const end = Math.min(to, from + data.length - at);
-    data.set(memory.subarray(from, end), at);
-    data.set(memory.subarray(end, to), 0);
+    for (let i = from, at = position; i < to; i++, at++) data[at & mask] = memory[i] as number;
+  }
+
+  #writeLong(position: number, bytes: Uint8Array): void {
+    const data = this.#data;
+    const at = position & (data.length - 1);
+    const beforeEnd = data.length - at;
+    const aligned = bytes.length < LONG ? bytes : this.#aligned(bytes, at);
+    if (bytes.length <= beforeEnd) return data.set(aligned, at);
+    data.set(aligned.subarray(0, beforeEnd), at);
+    data.set(aligned.subarray(beforeEnd), 0);
+  }
+
+  /** The same bytes where they are aligned like their place in the data. */
+  #aligned(bytes: Uint8Array, at: number): Uint8Array {
+    const lead = (this.#data.byteOffset + at) & 7;
+    if ((bytes.byteOffset & 7) === lead) return bytes;
+    const end = lead + bytes.length;
+    if (this.#scratch.length < end) this.#scratch = new Uint8Array(2 * end);
+    this.#scratch.set(bytes, lead);
+    return this.#scratch.subarray(lead, end);
   }
 
   #published(): number | undefined {

@@ -2,7 +2,7 @@ import { controlWord, isTunnelError, type TunnelError } from "@spanduct/protocol
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { type TransportPair, type TransportSetup, transportContract } from "../../../../test/contract/transport.ts";
 import { Pump } from "../pump.ts";
-import { createRing, Word } from "./layout.ts";
+import { createRing, LONG, Word } from "./layout.ts";
 import { RingReader } from "./ring-reader.ts";
 import { type RingReceiverOptions, ringReceiver } from "./ring-receiver.ts";
 import { type RingSender, ringSender } from "./ring-sender.ts";
@@ -119,6 +119,23 @@ describe("ringSender", () => {
     for (let number = 0; number < 2000; number++) {
       const batch = batchOf(number, (number * 5) % 61);
       sender.send(batch);
+      expect(takeAll(reader)).toEqual([batch]);
+    }
+  });
+
+  it.each([0, 4])("writes long batches however they and the ring, at offset %d, are aligned", (offset) => {
+    const empty = createRing(4096);
+    const ring = new Uint8Array(new SharedArrayBuffer(offset + empty.length), offset);
+    ring.set(empty);
+    const sender = ringSender(ring);
+    const reader = new RingReader(ring);
+    for (let number = 0; number < 256; number++) {
+      const length = LONG - 9 + ((number * 5) % 64);
+      const batch = batchOf(number, 2 * length);
+      const memory = new Uint8Array(3 * LONG).subarray(number % 8);
+      memory.set(batch);
+      sender.send(memory.subarray(0, length));
+      expect(sender.grow(memory, length, 2 * length)).toBeUndefined();
       expect(takeAll(reader)).toEqual([batch]);
     }
   });
