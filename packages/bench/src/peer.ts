@@ -23,6 +23,19 @@ export class Collector implements SpanProcessor {
   async shutdown(): Promise<void> {}
 }
 
+/** Looks at all of a span when it ends, as an exporter does sooner or later. */
+export class Reader extends Collector {
+  read = 0;
+
+  override onEnd(span: ReadableSpan): void {
+    const { traceId, spanId } = span.spanContext();
+    this.read += traceId.length + spanId.length + span.startTime[1] + span.endTime[1] + span.name.length;
+    this.read += Object.keys(span.attributes).length;
+    for (const event of span.events) this.read += event.name.length + event.time[1] + Object.keys(event.attributes ?? {}).length;
+    super.onEnd(span);
+  }
+}
+
 export const RESOURCE = resourceFromAttributes({ "service.name": "bench" });
 
 /** The OpenTelemetry SDK 3.1 as a host would set it up, without an exporter. */

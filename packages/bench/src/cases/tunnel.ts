@@ -7,15 +7,20 @@ import { MetadataArena, TracingEventReceiver } from "@spanduct/receiver";
 import { batches, performanceClock, TracingEventSender } from "@spanduct/sender";
 import { type Corpus, deep, entered, fib, HOST_SPAN, tenStrings, three } from "../corpus.ts";
 import { compare } from "../measure.ts";
-import { Collector, RESOURCE, sdk, sdk2 } from "../peer.ts";
+import { Collector, Reader, RESOURCE, sdk, sdk2 } from "../peer.ts";
 import { counted, type Result } from "../result.ts";
 
 const PARENT = trace.setSpanContext(ROOT_CONTEXT, HOST_SPAN);
 
 /** What a span costs from the guest's call to the span processor. */
-function tunnel(corpus: Corpus, peer: "3.1" | "2.12" | "3.1 startActiveSpan", target?: number): Result[] {
+function tunnel(
+  corpus: Corpus,
+  peer: "3.1" | "2.12" | "3.1 startActiveSpan",
+  target?: number,
+  Processor: typeof Collector = Collector,
+): Result[] {
   if (peer === "3.1 startActiveSpan") context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-  const ours = new Collector();
+  const ours = new Processor();
   const relay = new OpenTelemetryRelay({ spanProcessors: [ours], resource: RESOURCE });
   const receiver = new TracingEventReceiver({}, {}, new Map(), { relay: relay.execution({ parent: PARENT }) });
   const sender = new TracingEventSender(
@@ -23,7 +28,7 @@ function tunnel(corpus: Corpus, peer: "3.1" | "2.12" | "3.1 startActiveSpan", ta
     { clock: performanceClock(performance) },
   );
   const runOurs = corpus.tunnel(sender);
-  const peers = new Collector();
+  const peers = new Processor();
   const runPeer = corpus.tracer((peer === "2.12" ? sdk2(peers) : sdk(peers)).getTracer("bench"));
   const comparison = compare(
     corpus.spans,
@@ -43,7 +48,8 @@ function tunnel(corpus: Corpus, peer: "3.1" | "2.12" | "3.1 startActiveSpan", ta
       },
     },
   );
-  const name = `tunnel, guest to onEnd: ${corpus.name} | SDK ${peer}`;
+  const read = Processor === Reader ? ", all of it read there" : "";
+  const name = `tunnel, guest to onEnd${read}: ${corpus.name} | SDK ${peer}`;
   return [{ name, unit: "ns/span", ...comparison, target }];
 }
 
@@ -127,6 +133,7 @@ function wire(): Result[] {
 export const tunnelCases: Readonly<Record<string, () => Result[]>> = {
   tunnel: () => tunnel(three(), "3.1", 0.6),
   "tunnel-sdk2": () => tunnel(three(), "2.12", 0.6),
+  "tunnel-read": () => [...tunnel(three(), "3.1", undefined, Reader), ...tunnel(three(), "2.12", undefined, Reader)],
   entered: () => tunnel(entered(), "3.1 startActiveSpan"),
   "tunnel-strings": () => tunnel(tenStrings(), "3.1"),
   "tunnel-deep": () => tunnel(deep(), "3.1"),
