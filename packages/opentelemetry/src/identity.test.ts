@@ -1,7 +1,7 @@
 import { attemptKey, IdPermutation } from "@spanduct/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { AttemptIds, RolledBackSeeds, randomSeed } from "./identity.ts";
+import { AttemptIds, RolledBackSeeds, randomSeeds } from "./identity.ts";
 
 const key = (seed: bigint, attempt = 0, retry = 0): AttemptIds => new AttemptIds(attemptKey(seed, attempt, retry));
 
@@ -147,10 +147,10 @@ describe("RolledBackSeeds", () => {
   });
 });
 
-describe("randomSeed", () => {
-  it("gives 64 bits", () => {
-    const seeds = Array.from({ length: 50 }, randomSeed);
-    expect(new Set(seeds).size).toBe(50);
+describe("randomSeeds", () => {
+  it("gives 64 bits, others each time", () => {
+    const seeds = Array.from({ length: 100 }, randomSeeds());
+    expect(new Set(seeds).size).toBe(100);
     for (const seed of seeds) expect(BigInt.asUintN(64, seed)).toBe(seed);
   });
 });

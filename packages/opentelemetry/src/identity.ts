@@ -181,9 +181,20 @@ function nameOf(seed: bigint, attempt: number): string {
 }
 
 // In every host, but not in the language.
-declare const crypto: { getRandomValues(array: BigUint64Array): BigUint64Array };
+declare const crypto: { getRandomValues<T extends BigUint64Array>(array: T): T };
 
-/** 64 bits from the host's cryptographic source. */
-export function randomSeed(): bigint {
-  return crypto.getRandomValues(new BigUint64Array(1))[0] as bigint;
+/** Seeds drawn at a time: asking for random bits costs as much as five spans. */
+const SEEDS = 32;
+
+/** 64 bits at each call, from the host's cryptographic source. */
+export function randomSeeds(): () => bigint {
+  let seeds = new BigUint64Array(0);
+  let next = 0;
+  return () => {
+    if (next === seeds.length) {
+      seeds = crypto.getRandomValues(new BigUint64Array(SEEDS));
+      next = 0;
+    }
+    return seeds[next++] as bigint;
+  };
 }

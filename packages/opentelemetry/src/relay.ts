@@ -8,7 +8,7 @@ import { type HostClock, systemClock } from "./clock.ts";
 import { defaultResource } from "./default-resource.ts";
 import { Delivery } from "./delivery.ts";
 import { Execution } from "./execution.ts";
-import { AttemptIds, RolledBackSeeds, randomSeed } from "./identity.ts";
+import { AttemptIds, RolledBackSeeds, randomSeeds } from "./identity.ts";
 import { resolveSpanLimits, type SpanLimits } from "./limits.ts";
 import { OutboxDelivery } from "./outbox-delivery.ts";
 import { CollectedExecution, type OutboxExecution, readTrace } from "./outbox-execution.ts";
@@ -105,7 +105,7 @@ export class OpenTelemetryRelay {
     };
     this.#plans = new CallSitePlans(limits);
     this.#loggers = loggerProvider && new PerTarget((scope) => loggerProvider.getLogger(scope));
-    this.#random = random ?? randomSeed;
+    this.#random = random ?? randomSeeds();
     this.#outboxes = new OutboxDelivery({
       spans: this.#spans,
       plans: this.#plans,
