@@ -1,4 +1,5 @@
-import { canonicalInteger, type RawValue, type TracedError, ValueKind, type ValueList } from "@spanduct/protocol";
+import { canonicalInteger, type RawValue, type TracedError, type ValueKind, type ValueList } from "@spanduct/protocol";
+import { BOOL, ERROR, FLOAT, INT, OBJECT, STRING, U_INT } from "./value-kinds.ts";
 
 /** Hosts refuse a record with a string above 64 KiB; a UTF-16 unit takes three bytes at most. */
 const MAX_TEXT = 20_000;
@@ -27,48 +28,53 @@ class Typed {
 
 /** A number that travels as `float` even when it is whole. Anything else travels as if it were given plainly. */
 export function float(value: number): Value {
-  return typeof value === "number" ? new Typed(ValueKind.float, value) : value;
+  return typeof value === "number" ? new Typed(FLOAT, value) : value;
 }
 
 /** A whole number, 0 to 2^128-1, that travels as `u_int`. Anything else travels as if it were given plainly. */
 export function uint(value: number | bigint): Value {
   const isBig = typeof value === "bigint";
   const fits = isBig ? BigInt.asUintN(128, value) === value : Number.isSafeInteger(value) && value >= 0;
-  return fits ? new Typed(ValueKind.uInt, isBig ? canonicalInteger(value) : value) : value;
+  return fits ? new Typed(U_INT, isBig ? canonicalInteger(value) : value) : value;
 }
 
 /** The debug form of `value`: what it is as JSON, text without quotes. Travels as `object`. */
 export function debug(value: unknown): object {
-  return new Typed(ValueKind.object, debugText(value));
+  return new Typed(OBJECT, debugText(value));
 }
 
 /** Whatever was thrown. Travels as `error`. */
 export function thrown(value: unknown): object {
-  return new Typed(ValueKind.error, tracedError(value, MAX_CAUSES));
+  return new Typed(ERROR, tracedError(value, MAX_CAUSES));
 }
 
-/** Add the property `name` of `from` under `key`. Never throws, even where reading it does. */
-export function addValue(values: ValueList, key: number, from: object, name: string): void {
-  try {
-    const value = (from as { readonly [name: string]: Value })[name];
-    // Not a `switch`, for which engines make the name of the type first.
-    if (typeof value === "string") return values.push(key, ValueKind.string, cut(value));
-    if (typeof value === "number") {
-      return values.push(key, Number.isSafeInteger(value) && !Object.is(value, -0) ? ValueKind.int : ValueKind.float, value);
+/** Add the properties `names` of `from` under the keys from `first` on. Never throws, even where reading them does. */
+export function addValues(values: ValueList, from: object, names: readonly string[], first = 0): void {
+  for (let i = 0; i < names.length; i++) {
+    const key = first + i;
+    try {
+      const name = names[i] as string;
+      const value = (from as { readonly [name: string]: Value })[name];
+      // Not a `switch`, for which engines make the name of the type first.
+      if (typeof value === "string") {
+        values.push(key, STRING, cut(value));
+      } else if (typeof value === "number") {
+        values.push(key, Number.isSafeInteger(value) && !Object.is(value, -0) ? INT : FLOAT, value);
+      } else if (typeof value === "boolean") {
+        values.push(key, BOOL, value);
+      } else if (typeof value === "bigint") {
+        if (BigInt.asIntN(128, value) === value) values.push(key, INT, canonicalInteger(value));
+        else if (BigInt.asUintN(128, value) === value) values.push(key, U_INT, value);
+        else values.push(key, OBJECT, debugText(value));
+      } else if (value !== undefined && value !== null && Object.hasOwn(from, name)) {
+        // What every object inherits (`constructor`, `__proto__`) is no value; none of it is primitive.
+        if (value instanceof Typed) values.push(key, value.kind, value.raw);
+        else if (value instanceof Error) values.push(key, ERROR, tracedError(value, MAX_CAUSES));
+        else values.push(key, OBJECT, debugText(value));
+      }
+    } catch {
+      values.push(key, OBJECT, UNREADABLE);
     }
-    if (typeof value === "boolean") return values.push(key, ValueKind.bool, value);
-    if (typeof value === "bigint") {
-      if (BigInt.asIntN(128, value) === value) return values.push(key, ValueKind.int, canonicalInteger(value));
-      if (BigInt.asUintN(128, value) === value) return values.push(key, ValueKind.uInt, value);
-      return values.push(key, ValueKind.object, debugText(value));
-    }
-    // What every object inherits (`constructor`, `__proto__`) is no value; none of it is primitive.
-    if (value === undefined || value === null || !Object.hasOwn(from, name)) return;
-    if (value instanceof Typed) return values.push(key, value.kind, value.raw);
-    if (value instanceof Error) return values.push(key, ValueKind.error, tracedError(value, MAX_CAUSES));
-    values.push(key, ValueKind.object, debugText(value));
-  } catch {
-    values.push(key, ValueKind.object, UNREADABLE);
   }
 }
 

@@ -10,7 +10,7 @@ import {
   ValueList,
 } from "@spanduct/protocol";
 import type { Clock } from "./clock.ts";
-import { addValue } from "./convert.ts";
+import { addValues } from "./convert.ts";
 import type { SenderOutput } from "./output.ts";
 
 /** A call site on its way to the host. */
@@ -88,7 +88,7 @@ export class Emitter {
     const { fields } = site.data;
     list.fields = fields;
     list.size = 0;
-    if (values) for (let i = 0; i < fields.length; i++) addValue(list, i, values, fields[i] as string);
+    if (values) addValues(list, values, fields);
     return list;
   }
 

@@ -1,6 +1,7 @@
-import { type CallSiteData, type CallSiteKind, type Level, LevelNumber, ValueKind, ValueList } from "@spanduct/protocol";
-import { addValue } from "../convert.ts";
+import { type CallSiteData, type CallSiteKind, type Level, LevelNumber, ValueList } from "@spanduct/protocol";
+import { addValues } from "../convert.ts";
 import type { Emitter, SiteState } from "../emitter.ts";
+import { INT } from "../value-kinds.ts";
 import { ExplicitClock } from "./explicit-clock.ts";
 
 /** Definitions that one provider sends: new call sites, and known ones with more fields. Hosts have a limit for each guest. */
@@ -65,7 +66,7 @@ export class AttributeSite {
         }
         const size = record.size;
         const known = fields.get(name);
-        addValue(record, known ?? fields.size, from, name);
+        addValues(record, from, [name], known ?? fields.size);
         if (known !== undefined || record.size === size) continue;
         if (fields.size < MAX_FIELDS && this.#sites.definitions < MAX_DEFINITIONS) {
           fields.set(name, fields.size);
@@ -135,7 +136,7 @@ export class AttributeSites {
         first.size--;
         lost++;
       }
-      first.push(FIELDS.event.indexOf(DROPPED_ATTRIBUTES), ValueKind.int, lost);
+      first.push(FIELDS.event.indexOf(DROPPED_ATTRIBUTES), INT, lost);
     }
     this.clock.at(unixNano, () => this.emitter.newEvent(site.state, first, parent));
   }
