@@ -4,11 +4,12 @@ import type { CallSiteData, Id, TracedError } from "../event.ts";
 import { LevelNumber } from "../level.ts";
 import type { BatchHeader, EventTime } from "../sink.ts";
 import { writeUtf8 } from "../utf8.ts";
-import { canonicalInteger, type ValueColumns, ValueKind } from "../values.ts";
+import { BOOL, ERROR, FLOAT, INT, STRING, U_INT } from "../value-kinds.ts";
+import { canonicalInteger, type RawValue, type ValueColumns, type ValueKind } from "../values.ts";
 
 const INITIAL_BYTES = 4096;
-/** More than what any event writes between two checks for room. */
-const SLACK = 64;
+/** More than what is written between two checks for room. */
+const SLACK = 256;
 /** So many UTF-16 units are at most 127 bytes of UTF-8, which a length of one byte can tell. */
 const SHORT_TEXT = 42;
 
@@ -16,7 +17,8 @@ const NO_VALUES: ValueColumns = { fields: [], keys: [], kinds: [], raws: [], siz
 
 /**
  * Writes batches in the protobuf form of `proto/spanduct/v1/tunnel.proto`. Tags are literals, `field << 3 | wire type` (0 varint,
- * 1 eight bytes, 2 length-delimited); above each writer stands the table of its message.
+ * 1 eight bytes, 2 length-delimited), but for those of the messages that several tables share; above each writer stands the table
+ * of its message.
  */
 export function createProtobufEncoder(): BatchEncoder {
   return new ProtobufEncoder();
@@ -24,7 +26,8 @@ export function createProtobufEncoder(): BatchEncoder {
 
 /**
  * Where the bytes go. Functions that take one, because guests carry this file and their names can be made short; what is rarely
- * needed in functions of its own, because engines inline by size.
+ * needed in functions of its own, because engines inline by size. The likely path keeps the position in a variable: one in memory
+ * costs as much as a byte.
  */
 class Writer {
   bytes: Uint8Array = new Uint8Array(INITIAL_BYTES);
@@ -32,7 +35,6 @@ class Writer {
   pos = 0;
 }
 
-/** @throws RangeError when `needed` is no number, as for the length of what is no text */
 function room(w: Writer, needed: number): void {
   if (w.pos + needed <= w.bytes.length) return;
   grow(w, needed);
@@ -45,35 +47,37 @@ function grow(w: Writer, needed: number): void {
   w.view = new DataView(grown.buffer);
 }
 
-function byte(w: Writer, value: number): void {
-  w.bytes[w.pos++] = value;
-}
-
 /** @param value not negative, of 64 bits; a `number` is a safe integer */
-function varint(w: Writer, value: Id): void {
-  if (value > 0x7fff_ffff) return wideVarint(w, BigInt(value));
+function varint(bytes: Uint8Array, at: number, value: Id): number {
+  if (value > 0x7fff_ffff) return wideVarint(bytes, at, value);
+  let pos = at;
   let rest = value as number;
   while (rest > 0x7f) {
-    byte(w, (rest & 0x7f) | 0x80);
+    bytes[pos++] = (rest & 0x7f) | 0x80;
     rest >>= 7;
   }
-  byte(w, rest);
+  bytes[pos++] = rest;
+  return pos;
 }
 
-function wideVarint(w: Writer, value: bigint): void {
-  byte(w, Number(value & 0x7fn) | 0x80);
-  varint(w, canonicalInteger(value >> 7n));
+function wideVarint(bytes: Uint8Array, pos: number, value: Id): number {
+  const wide = BigInt(value);
+  bytes[pos] = Number(wide & 0x7fn) | 0x80;
+  return varint(bytes, pos + 1, canonicalInteger(wide >> 7n));
 }
 
 /** @param value of 64 bits; a `number` is a safe integer */
-function zigzag(w: Writer, value: number | bigint): void {
-  if (typeof value === "number" && value >= -0x4000_0000 && value < 0x4000_0000) varint(w, (value << 1) ^ (value >> 31));
-  else varint(w, BigInt.asUintN(64, (BigInt(value) << 1n) ^ (BigInt(value) >> 63n)));
+function zigzag(value: Id): Id {
+  return typeof value === "number" && (value << 1) >> 1 === value ? (value << 1) ^ (value >> 31) : wideZigzag(value);
+}
+
+function wideZigzag(value: Id): Id {
+  return canonicalInteger(BigInt.asUintN(64, (BigInt(value) << 1n) ^ (BigInt(value) >> 63n)));
 }
 
 function number(w: Writer, tag: number, value: Id): void {
-  byte(w, tag);
-  varint(w, value);
+  w.bytes[w.pos] = tag;
+  w.pos = varint(w.bytes, w.pos + 1, value);
 }
 
 /** A number whose default 0 is not written. */
@@ -81,50 +85,41 @@ function id(w: Writer, tag: number, value: Id): void {
   if (value !== 0) number(w, tag, value);
 }
 
+/** @throws RangeError when `text` is no text, whose length is no number */
 function string(w: Writer, tag: number, text: string): void {
   room(w, text.length * 3 + SLACK);
-  byte(w, tag);
-  const { bytes, pos: start } = w;
-  if (text.length <= SHORT_TEXT) {
-    w.pos = writeUtf8(bytes, start + 1, text);
-    bytes[start] = w.pos - start - 1;
-    return;
-  }
-  // Bet that every character is one byte.
-  const guess = varintLength(text.length);
-  const end = writeUtf8(bytes, start + guess, text);
-  const length = end - start - guess;
-  const actual = varintLength(length);
-  if (actual !== guess) bytes.copyWithin(start + actual, start + guess, end);
-  varint(w, length);
-  w.pos = start + actual + length;
+  const start = open(w, tag);
+  w.pos = writeUtf8(w.bytes, start, text);
+  close(w, start);
 }
 
-/** Open a nested message: a tag and one byte for its length. */
+/** Open what begins with its length: a tag and one byte for the length. @returns where its content begins */
 function open(w: Writer, tag: number): number {
   room(w, SLACK);
-  byte(w, tag);
-  return w.pos++;
+  w.bytes[w.pos] = tag;
+  w.pos += 2;
+  return w.pos;
 }
 
-/** Fill in the length that `open` left; a message of 128 bytes or more moves up to make place for it. */
+/** Fill in the length that `open` left; 128 bytes or more move up to make place for it. */
 function close(w: Writer, start: number): void {
-  const length = w.pos - start - 1;
-  if (length < 0x80) w.bytes[start] = length;
+  const length = w.pos - start;
+  if (length < 0x80) w.bytes[start - 1] = length;
   else closeLong(w, start, length);
 }
 
 function closeLong(w: Writer, start: number, length: number): void {
   room(w, SLACK);
-  w.bytes.copyWithin(start + varintLength(length), start + 1, w.pos);
-  w.pos = start;
-  varint(w, length);
-  w.pos += length;
+  const { bytes, pos } = w;
+  // Written twice, the first time to see how long it is.
+  const shift = varint(bytes, pos, length) - pos - 1;
+  bytes.copyWithin(start + shift, start, pos);
+  varint(bytes, start - 1, length);
+  w.pos = pos + shift;
 }
 
 function sixteenBytes(w: Writer, tag: number, value: bigint): void {
-  byte(w, tag);
-  byte(w, 16);
+  number(w, tag, 16);
   w.view.setBigUint64(w.pos, BigInt.asUintN(64, value), true);
   w.view.setBigUint64(w.pos + 8, value >> 64n, true);
   w.pos += 16;
@@ -155,46 +150,52 @@ function error(w: Writer, outermost: TracedError): void {
  * | string, object, error | 7, 8, 9 | string, string, Error |
  * | int128, u_int128 | 10, 11 | bytes, for what does not fit 64 bits |
  */
-function record(w: Writer, tag: number, { keys, kinds, raws, size }: ValueColumns): void {
+function record(w: Writer, field: number, { keys, kinds, raws, size }: ValueColumns): void {
   for (let i = 0; i < size; i++) {
-    const start = open(w, tag);
+    const start = open(w, (field << 3) | 2);
     const key = keys[i] as number | string;
-    if (typeof key === "string") string(w, 0x12, key);
-    else id(w, 0x08, key);
+    const kind = kinds[i];
     const raw = raws[i];
-    switch (kinds[i]) {
-      case ValueKind.bool:
-        byte(w, 0x18);
-        byte(w, raw ? 1 : 0);
-        break;
-      case ValueKind.int:
-        if (typeof raw === "bigint" && BigInt.asIntN(64, raw) !== raw) {
-          sixteenBytes(w, 0x52, BigInt.asUintN(128, raw));
-        } else {
-          byte(w, 0x20);
-          zigzag(w, raw as number | bigint);
-        }
-        break;
-      case ValueKind.uInt:
-        if (typeof raw === "bigint" && BigInt.asUintN(64, raw) !== raw) sixteenBytes(w, 0x5a, raw);
-        else number(w, 0x28, raw as number | bigint);
-        break;
-      case ValueKind.float:
-        byte(w, 0x31);
-        w.view.setFloat64(w.pos, raw as number, true);
-        w.pos += 8;
-        break;
-      case ValueKind.string:
-        string(w, 0x3a, raw as string);
-        break;
-      case ValueKind.object:
-        string(w, 0x42, raw as string);
-        break;
-      default:
-        error(w, raw as TracedError);
+    let { bytes } = w;
+    let pos = start;
+    if (typeof key === "string") {
+      string(w, 0x12, key);
+      ({ bytes, pos } = w);
+    } else if (key !== 0) {
+      bytes[pos] = 0x08;
+      pos = varint(bytes, pos + 1, key);
     }
+    if (kind === STRING && (raw as string).length <= SHORT_TEXT) {
+      bytes[pos] = 0x3a;
+      const end = writeUtf8(bytes, pos + 2, raw as string);
+      bytes[pos + 1] = end - pos - 2;
+      pos = end;
+    } else if (kind === INT && typeof raw === "number") {
+      bytes[pos] = 0x20;
+      pos = varint(bytes, pos + 1, zigzag(raw));
+    } else if (kind === FLOAT) {
+      bytes[pos] = 0x31;
+      w.view.setFloat64(pos + 1, raw as number, true);
+      pos += 9;
+    } else {
+      w.pos = pos;
+      rare(w, kind, raw);
+      pos = w.pos;
+    }
+    w.pos = pos;
     close(w, start);
   }
+}
+
+/** What few values are. */
+function rare(w: Writer, kind: ValueKind | undefined, raw: RawValue | undefined): void {
+  if (kind === BOOL) number(w, 0x18, raw ? 1 : 0);
+  else if (kind === ERROR) error(w, raw as TracedError);
+  else if (kind === INT && BigInt.asIntN(64, raw as bigint) === raw) number(w, 0x20, wideZigzag(raw));
+  else if (kind === INT) sixteenBytes(w, 0x52, BigInt.asUintN(128, raw as bigint));
+  else if (kind !== U_INT) string(w, kind === STRING ? 0x3a : 0x42, raw as string);
+  else if (typeof raw === "bigint" && BigInt.asUintN(64, raw) !== raw) sixteenBytes(w, 0x5a, raw);
+  else number(w, 0x28, raw as number | bigint);
 }
 
 class ProtobufEncoder implements BatchEncoder {
@@ -237,9 +238,9 @@ class ProtobufEncoder implements BatchEncoder {
     this.#base = header.baseTimeUnixNano;
     id(w, 0x08, header.version);
     id(w, 0x10, ClockNumber[header.clock]);
-    byte(w, 0x19);
-    w.view.setBigUint64(w.pos, this.#base, true);
-    w.pos += 8;
+    w.bytes[w.pos] = 0x19;
+    w.view.setBigUint64(w.pos + 1, this.#base, true);
+    w.pos += 9;
     id(w, 0x20, header.sequence);
     id(w, 0x28, header.droppedEvents);
   }
@@ -285,11 +286,11 @@ class ProtobufEncoder implements BatchEncoder {
   }
 
   newSpan(span: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
-    this.#message(0x1a, time, span, parentId, metadataId, 0x22, values);
+    this.#message(3, time, span, parentId, metadataId, 4, values);
   }
 
   followsFrom(span: Id, followsFrom: Id, time: EventTime): void {
-    this.#message(0x22, time, span, followsFrom, 0, 0, NO_VALUES);
+    this.#message(4, time, span, followsFrom, 0, 0, NO_VALUES);
   }
 
   spanEntered(span: Id, time: EventTime): void {
@@ -309,11 +310,11 @@ class ProtobufEncoder implements BatchEncoder {
   }
 
   valuesRecorded(span: Id, values: ValueColumns, time: EventTime): void {
-    this.#message(0x4a, time, span, undefined, 0, 0x12, values);
+    this.#message(9, time, span, undefined, 0, 2, values);
   }
 
   newEvent(metadataId: Id, parent: Id | undefined, values: ValueColumns, time: EventTime): void {
-    this.#message(0x52, time, metadataId, parent, 0, 0x1a, values);
+    this.#message(10, time, metadataId, parent, 0, 3, values);
   }
 
   /**
@@ -328,9 +329,8 @@ class ProtobufEncoder implements BatchEncoder {
     const start = open(w, 0x32);
     const at = (time ?? Number.NaN) + this.#origin;
     if (Number.isSafeInteger(at)) {
-      byte(w, 0x08);
       const delta = at - this.lastTime;
-      zigzag(w, Number.isSafeInteger(delta) ? delta : BigInt(at) - BigInt(this.lastTime));
+      number(w, 0x08, Number.isSafeInteger(delta) ? zigzag(delta) : wideZigzag(BigInt(at) - BigInt(this.lastTime)));
       this.lastTime = at;
     }
     return start;
@@ -352,21 +352,27 @@ class ProtobufEncoder implements BatchEncoder {
    * | 3 | metadata_id, uint64 | | | values, repeated Value |
    * | 4 | values, repeated Value | | | |
    */
-  #message(tag: number, time: EventTime, one: Id, two: Id | undefined, three: Id, of: number, values: ValueColumns): void {
+  #message(field: number, time: EventTime, one: Id, two: Id | undefined, three: Id, of: number, values: ValueColumns): void {
     const w = this.#w;
     const start = this.#event(time);
-    const inner = open(w, tag);
-    id(w, 0x08, one);
-    if (two !== undefined) number(w, 0x10, two);
-    id(w, 0x18, three);
+    const inner = open(w, (field << 3) | 2);
+    const { bytes } = w;
+    let pos = inner;
+    if (one !== 0) {
+      bytes[pos] = 0x08;
+      pos = varint(bytes, pos + 1, one);
+    }
+    if (two !== undefined) {
+      bytes[pos] = 0x10;
+      pos = varint(bytes, pos + 1, two);
+    }
+    if (three !== 0) {
+      bytes[pos] = 0x18;
+      pos = varint(bytes, pos + 1, three);
+    }
+    w.pos = pos;
     record(w, of, values);
     close(w, inner);
     close(w, start);
   }
-}
-
-function varintLength(value: number): number {
-  let length = 1;
-  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 0x80)) length++;
-  return length;
 }
