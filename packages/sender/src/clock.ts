@@ -27,7 +27,7 @@ export function performanceClock(performance: PerformanceLike, domain: ClockDoma
       // Apart, because nanoseconds since the epoch do not fit a double.
       return BigInt(Math.round(performance.timeOrigin * 1000)) * 1000n + BigInt(Math.round(started * 1e6));
     },
-    now: () => Math.round((performance.now() - started) * 1e6),
+    now: () => whole((performance.now() - started) * 1e6),
   };
 }
 
@@ -40,6 +40,11 @@ export function millisecondClock(milliseconds: () => number, domain: ClockDomain
       started = milliseconds();
       return BigInt(Math.floor(started)) * 1_000_000n;
     },
-    now: () => Math.round((milliseconds() - Math.floor(started)) * 1e6),
+    now: () => whole((milliseconds() - Math.floor(started)) * 1e6),
   };
+}
+
+/** Rounded. What is less than a second becomes an integer at once; `Math.round` and what engines do with its result take longer. */
+function whole(nanos: number): number {
+  return nanos >= 0 && nanos < 1e9 ? (nanos + 0.5) | 0 : Math.round(nanos);
 }
