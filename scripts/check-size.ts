@@ -30,7 +30,7 @@ export const BUDGETS: readonly Budget[] = [
     name: "@spanduct/sender core with protobuf batches",
     source: CORE,
     // Not a target: what it is, so that it does not grow unseen.
-    maxGzipBytes: 4560,
+    maxGzipBytes: 4640,
   },
   {
     name: "@spanduct/sender/otel beyond the core",

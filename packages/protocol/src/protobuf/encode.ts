@@ -60,10 +60,14 @@ function varint(bytes: Uint8Array, at: number, value: Id): number {
   return pos;
 }
 
-function wideVarint(bytes: Uint8Array, pos: number, value: Id): number {
-  const wide = BigInt(value);
-  bytes[pos] = Number(wide & 0x7fn) | 0x80;
-  return varint(bytes, pos + 1, canonicalInteger(wide >> 7n));
+/** Four bytes of it; then the rest. */
+function wideVarint(bytes: Uint8Array, at: number, value: Id): number {
+  const isBig = typeof value === "bigint";
+  let low = isBig ? Number(BigInt.asUintN(28, value)) : value & 0xfff_ffff;
+  const high = isBig ? canonicalInteger(value >> 28n) : (value - low) / 0x1000_0000;
+  let pos = at;
+  for (; pos < at + 4; low >>= 7) bytes[pos++] = low | 0x80;
+  return varint(bytes, pos, high);
 }
 
 /** @param value of 64 bits; a `number` is a safe integer */
@@ -72,6 +76,7 @@ function zigzag(value: Id): Id {
 }
 
 function wideZigzag(value: Id): Id {
+  if (typeof value === "number" && Math.abs(value) < 2 ** 52) return value < 0 ? -2 * value - 1 : 2 * value;
   return canonicalInteger(BigInt.asUintN(64, (BigInt(value) << 1n) ^ (BigInt(value) >> 63n)));
 }
 
