@@ -112,7 +112,7 @@ describe("MetadataArena is bounded:", () => {
     arena.intern("q", named("3"));
     const before = arena.stats;
     expect(() => arena.intern("q", named("4"))).toThrow(
-      "[limit_exceeded] the arena is full (3 call sites, 108 string units); release programs or raise ArenaLimits",
+      "[limit_exceeded] the arena is full (3 call sites, 444 string units); release programs or raise ArenaLimits",
     );
     expect(arena.stats).toEqual(before);
     expect(arena.intern("q", named("1")).data.name).toBe("1");
@@ -120,13 +120,13 @@ describe("MetadataArena is bounded:", () => {
     expect(arena.intern("q", named("4")).index).toBe(3);
   });
 
-  it("takes maxStringUnits, of which a field is 16 and its name, and no more", () => {
+  it("takes maxStringUnits, of which a field is 128 and its name, and no more", () => {
     const arena = new MetadataArena({ maxProgramShare: 1 });
     arena.acquire("p");
     arena.intern("p", SITE);
     const { stringUnits } = arena.stats;
     arena.intern("p", { ...SITE, fields: ["a", "bcd"] });
-    expect(arena.stats.stringUnits).toBe(2 * stringUnits + 16 + "|3:bcd".length);
+    expect(arena.stats.stringUnits).toBe(2 * stringUnits + 128 + "|3:bcd".length);
 
     for (const room of [0, -1]) {
       const small = new MetadataArena({ maxStringUnits: stringUnits + room, maxProgramShare: 1 });
@@ -145,7 +145,7 @@ describe("MetadataArena is bounded:", () => {
     expect(honest.tryReceive(callSite(1, { name: "3" }))).toBeUndefined();
     // One that others brought in counts too.
     expect(hostile.tryReceive(callSite(9, { name: "3" }))?.reason).toBe(
-      "the program's share of the arena is full (2 call sites, 112 string units); release programs or raise ArenaLimits",
+      "the program's share of the arena is full (2 call sites, 560 string units); release programs or raise ArenaLimits",
     );
     expect(hostile.stats).toMatchObject({ callSites: 3, events: 3, refused: { limit_exceeded: 3 } });
   });
@@ -158,7 +158,7 @@ describe("MetadataArena is bounded:", () => {
     arena.acquire("q");
     const long = (length: number) => ({ ...SITE, fields: ["x".repeat(length)] });
     expect(() => arena.intern("q", long(4 * 1024 * 1024))).toThrow(expect.objectContaining({ code: "limit_exceeded" }));
-    expect(arena.intern("q", long(4 * 1024 * 1024 - 100)).data.fields).toHaveLength(1);
+    expect(arena.intern("q", long(4 * 1024 * 1024 - 200)).data.fields).toHaveLength(1);
   });
 });
 

@@ -84,7 +84,7 @@ export interface ArenaStats {
 export interface ArenaLimits {
   /** Distinct call sites. Default 262144. */
   readonly maxCallSites: number;
-  /** UTF-16 units of all strings in them, and 16 for each field. Default 64 Mi. */
+  /** UTF-16 units of all strings in them, and 128 for each field. Default 64 Mi. */
   readonly maxStringUnits: number;
   /** How much of both one program may use, so that a hostile one leaves room for others. Default 1/16. */
   readonly maxProgramShare: number;
@@ -96,8 +96,8 @@ const DEFAULT_ARENA_LIMITS: ArenaLimits = {
   maxProgramShare: 1 / 16,
 };
 
-/** Place in lists and sets. */
-const UNITS_PER_FIELD = 16;
+/** Place in lists and sets, and in all shapes that a call site keeps. */
+const UNITS_PER_FIELD = 128;
 
 interface Entry {
   readonly key: string;

@@ -3,6 +3,9 @@ import type { ValueColumns, ValueKind } from "@spanduct/protocol";
 /** What a value costs on top of its name and its text, in bytes. */
 export const FIXED_BYTES = 16;
 
+/** Indices of most shapes: the first fields, in their order. */
+const ASCENDING: readonly number[] = Array.from({ length: 64 }, (_, index) => index);
+
 /** Names and types of a record's values: one object for all records of a call site that have the same. Not to be changed. */
 export class ValueShape {
   /** Names that the call site declares, each once. */
@@ -17,17 +20,19 @@ export class ValueShape {
   constructor(keys: readonly string[], kinds: readonly ValueKind[], indices: readonly number[]) {
     this.keys = keys;
     this.kinds = kinds;
-    this.#indices = indices;
+    const isAscending = indices.length <= ASCENDING.length && indices.every((index, at) => index === at);
+    this.#indices = isAscending ? ASCENDING : indices;
     this.fixedBytes = keys.reduce((bytes, name) => bytes + FIXED_BYTES + 2 * name.length, 0);
   }
 
   /** @internal Whether `values`, keyed by name or by index of the call site's fields, are of these names and types. */
   fits({ keys, kinds, size }: ValueColumns): boolean {
+    const names = this.keys;
     const indices = this.#indices;
-    if (indices.length !== size) return false;
+    if (names.length !== size) return false;
     for (let i = 0; i < size; i++) {
       const key = keys[i];
-      if (kinds[i] !== this.kinds[i] || (key !== indices[i] && key !== this.keys[i])) return false;
+      if (kinds[i] !== this.kinds[i] || (key !== indices[i] && key !== names[i])) return false;
     }
     return true;
   }
