@@ -24,13 +24,13 @@ export const BUDGETS: readonly Budget[] = [
   {
     name: "@spanduct/sender core",
     source: 'export { TracingEventSender } from "./packages/sender/dist/index.js";',
-    maxGzipBytes: 2720,
+    maxGzipBytes: 2680,
   },
   {
     name: "@spanduct/sender core with protobuf batches",
     source: CORE,
     // Not a target: what it is, so that it does not grow unseen.
-    maxGzipBytes: 4640,
+    maxGzipBytes: 4560,
   },
   {
     name: "@spanduct/sender/otel beyond the core",

@@ -3,10 +3,10 @@ import {
   type OpenSpan,
   type PersistedSpan,
   type PersistedSpans,
-  tagged,
   type TracedValue,
   type TracedValueMap,
   type TracedValues,
+  tagged,
   ValueKind,
 } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";

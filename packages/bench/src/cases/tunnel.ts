@@ -7,7 +7,7 @@ import { MetadataArena, TracingEventReceiver } from "@spanduct/receiver";
 import { batches, performanceClock, TracingEventSender } from "@spanduct/sender";
 import { type Corpus, deep, entered, fib, HOST_SPAN, tenStrings, three } from "../corpus.ts";
 import { compare } from "../measure.ts";
-import { Collector, Reader, RESOURCE, sdk, sdk2 } from "../peer.ts";
+import { Collector, RESOURCE, Reader, sdk, sdk2 } from "../peer.ts";
 import { counted, type Result } from "../result.ts";
 
 const PARENT = trace.setSpanContext(ROOT_CONTEXT, HOST_SPAN);

@@ -13,8 +13,6 @@ const SLACK = 256;
 /** So many UTF-16 units are at most 127 bytes of UTF-8, which a length of one byte can tell. */
 const SHORT_TEXT = 42;
 
-const NO_VALUES: ValueColumns = { fields: [], keys: [], kinds: [], raws: [], size: 0 };
-
 /**
  * Writes batches in the protobuf form of `proto/spanduct/v1/tunnel.proto`. Tags are literals, `field << 3 | wire type` (0 varint,
  * 1 eight bytes, 2 length-delimited), but for those of the messages that several tables share; above each writer stands the table
@@ -29,10 +27,10 @@ export function createProtobufEncoder(): BatchEncoder {
  * needed in functions of its own, because engines inline by size. The likely path keeps the position in a variable: one in memory
  * costs as much as a byte.
  */
-class Writer {
-  bytes: Uint8Array = new Uint8Array(INITIAL_BYTES);
-  view: DataView = new DataView(this.bytes.buffer);
-  pos = 0;
+interface Writer {
+  bytes: Uint8Array;
+  view: DataView;
+  pos: number;
 }
 
 function room(w: Writer, needed: number): void {
@@ -60,14 +58,10 @@ function varint(bytes: Uint8Array, at: number, value: Id): number {
   return pos;
 }
 
-/** Four bytes of it; then the rest. */
-function wideVarint(bytes: Uint8Array, at: number, value: Id): number {
-  const isBig = typeof value === "bigint";
-  let low = isBig ? Number(BigInt.asUintN(28, value)) : value & 0xfff_ffff;
-  const high = isBig ? canonicalInteger(value >> 28n) : (value - low) / 0x1000_0000;
-  let pos = at;
-  for (; pos < at + 4; low >>= 7) bytes[pos++] = low | 0x80;
-  return varint(bytes, pos, high);
+/** Numbers and bigints, each in its own arithmetic; `&` sees the lowest 32 bits of any. */
+function wideVarint(bytes: Uint8Array, pos: number, value: Id): number {
+  bytes[pos] = (typeof value === "number" ? value & 0x7f : Number(value & 0x7fn)) | 0x80;
+  return varint(bytes, pos + 1, typeof value === "number" ? Math.floor(value / 0x80) : canonicalInteger(value >> 7n));
 }
 
 /** @param value of 64 bits; a `number` is a safe integer */
@@ -75,9 +69,11 @@ function zigzag(value: Id): Id {
   return typeof value === "number" && (value << 1) >> 1 === value ? (value << 1) ^ (value >> 31) : wideZigzag(value);
 }
 
+/** A bigint only where it has to be: they take ten times as long. */
 function wideZigzag(value: Id): Id {
-  if (typeof value === "number" && Math.abs(value) < 2 ** 52) return value < 0 ? -2 * value - 1 : 2 * value;
-  return canonicalInteger(BigInt.asUintN(64, (BigInt(value) << 1n) ^ (BigInt(value) >> 63n)));
+  const twice = Number(value) * 2;
+  if (Number.isSafeInteger(twice)) return twice < 0 ? -1 - twice : twice;
+  return BigInt.asUintN(64, (BigInt(value) << 1n) ^ (BigInt(value) >> 63n));
 }
 
 function number(w: Writer, tag: number, value: Id): void {
@@ -123,9 +119,10 @@ function closeLong(w: Writer, start: number, length: number): void {
   w.pos = pos + shift;
 }
 
+/** As two's complement: what is set is cut to 64 bits. */
 function sixteenBytes(w: Writer, tag: number, value: bigint): void {
   number(w, tag, 16);
-  w.view.setBigUint64(w.pos, BigInt.asUintN(64, value), true);
+  w.view.setBigUint64(w.pos, value, true);
   w.view.setBigUint64(w.pos + 8, value >> 64n, true);
   w.pos += 16;
 }
@@ -197,14 +194,16 @@ function rare(w: Writer, kind: ValueKind | undefined, raw: RawValue | undefined)
   if (kind === BOOL) number(w, 0x18, raw ? 1 : 0);
   else if (kind === ERROR) error(w, raw as TracedError);
   else if (kind === INT && BigInt.asIntN(64, raw as bigint) === raw) number(w, 0x20, wideZigzag(raw));
-  else if (kind === INT) sixteenBytes(w, 0x52, BigInt.asUintN(128, raw as bigint));
+  else if (kind === INT) sixteenBytes(w, 0x52, raw as bigint);
   else if (kind !== U_INT) string(w, kind === STRING ? 0x3a : 0x42, raw as string);
   else if (typeof raw === "bigint" && BigInt.asUintN(64, raw) !== raw) sixteenBytes(w, 0x5a, raw);
   else number(w, 0x28, raw as number | bigint);
 }
 
-class ProtobufEncoder implements BatchEncoder {
-  readonly #w: Writer = new Writer();
+class ProtobufEncoder implements BatchEncoder, Writer {
+  bytes: Uint8Array = new Uint8Array(INITIAL_BYTES);
+  view: DataView = new DataView(this.bytes.buffer);
+  pos = 0;
   eventCount = 0;
   #base = 0n;
   /** What times count from, relative to the header's base. */
@@ -213,15 +212,15 @@ class ProtobufEncoder implements BatchEncoder {
   lastTime = 0;
 
   get byteLength(): number {
-    return this.#w.pos;
+    return this.pos;
   }
 
   get memory(): Uint8Array {
-    return this.#w.bytes;
+    return this.bytes;
   }
 
   finish(): Uint8Array {
-    return this.#w.bytes.subarray(0, this.#w.pos);
+    return this.bytes.subarray(0, this.pos);
   }
 
   /**
@@ -235,19 +234,18 @@ class ProtobufEncoder implements BatchEncoder {
    * | events | 6 | repeated Event |
    */
   batch(header: BatchHeader): void {
-    const w = this.#w;
-    w.pos = 0;
+    this.pos = 0;
     this.eventCount = 0;
     this.#origin = 0;
     this.lastTime = 0;
     this.#base = header.baseTimeUnixNano;
-    id(w, 0x08, header.version);
-    id(w, 0x10, ClockNumber[header.clock]);
-    w.bytes[w.pos] = 0x19;
-    w.view.setBigUint64(w.pos + 1, this.#base, true);
-    w.pos += 9;
-    id(w, 0x20, header.sequence);
-    id(w, 0x28, header.droppedEvents);
+    id(this, 0x08, header.version);
+    id(this, 0x10, ClockNumber[header.clock]);
+    this.bytes[this.pos] = 0x19;
+    this.view.setBigUint64(this.pos + 1, this.#base, true);
+    this.pos += 9;
+    id(this, 0x20, header.sequence);
+    id(this, 0x28, header.droppedEvents);
   }
 
   /**
@@ -274,20 +272,19 @@ class ProtobufEncoder implements BatchEncoder {
    * | fields | 9 | repeated string |
    */
   newCallSite(site: Id, data: CallSiteData, time: EventTime): void {
-    const w = this.#w;
     const start = this.#event(time);
-    const inner = open(w, 0x12);
-    id(w, 0x08, site);
-    number(w, 0x10, data.kind === "span" ? 1 : 2);
-    number(w, 0x18, LevelNumber[data.level]);
-    string(w, 0x22, data.name);
-    string(w, 0x2a, data.target);
-    if (data.module_path !== undefined) string(w, 0x32, data.module_path);
-    if (data.file !== undefined) string(w, 0x3a, data.file);
-    if (data.line !== undefined) number(w, 0x40, data.line);
-    for (const field of data.fields) string(w, 0x4a, field);
-    close(w, inner);
-    close(w, start);
+    const inner = open(this, 0x12);
+    id(this, 0x08, site);
+    number(this, 0x10, data.kind === "span" ? 1 : 2);
+    number(this, 0x18, LevelNumber[data.level]);
+    string(this, 0x22, data.name);
+    string(this, 0x2a, data.target);
+    if (data.module_path !== undefined) string(this, 0x32, data.module_path);
+    if (data.file !== undefined) string(this, 0x3a, data.file);
+    if (data.line !== undefined) number(this, 0x40, data.line);
+    for (const field of data.fields) string(this, 0x4a, field);
+    close(this, inner);
+    close(this, start);
   }
 
   newSpan(span: Id, parentId: Id | undefined, metadataId: Id, values: ValueColumns, time: EventTime): void {
@@ -295,7 +292,7 @@ class ProtobufEncoder implements BatchEncoder {
   }
 
   followsFrom(span: Id, followsFrom: Id, time: EventTime): void {
-    this.#message(4, time, span, followsFrom, 0, 0, NO_VALUES);
+    this.#message(4, time, span, followsFrom, 0);
   }
 
   spanEntered(span: Id, time: EventTime): void {
@@ -329,13 +326,13 @@ class ProtobufEncoder implements BatchEncoder {
    * | new_call_site … new_event | 2–10 | oneof; 5–8 are the id of the span itself |
    */
   #event(time: EventTime): number {
-    const w = this.#w;
     this.eventCount++;
-    const start = open(w, 0x32);
+    const start = open(this, 0x32);
     const at = (time ?? Number.NaN) + this.#origin;
     if (Number.isSafeInteger(at)) {
       const delta = at - this.lastTime;
-      number(w, 0x08, Number.isSafeInteger(delta) ? zigzag(delta) : wideZigzag(BigInt(at) - BigInt(this.lastTime)));
+      const isShort = (delta << 1) >> 1 === delta;
+      number(this, 0x08, isShort ? (delta << 1) ^ (delta >> 31) : wideZigzag(BigInt(at) - BigInt(this.lastTime)));
       this.lastTime = at;
     }
     return start;
@@ -343,12 +340,13 @@ class ProtobufEncoder implements BatchEncoder {
 
   #ofSpan(tag: number, span: Id, time: EventTime): void {
     const start = this.#event(time);
-    number(this.#w, tag, span);
-    close(this.#w, start);
+    number(this, tag, span);
+    close(this, start);
   }
 
   /**
-   * The messages that carry ids and values. Fields 1 and 3 are left out when 0, field 2 when it is `undefined`.
+   * The messages that carry ids and values. Fields 1 and 3 are left out when 0, field 2 when it is `undefined`; the values are field
+   * `of`. Written out, because engines would not inline that much.
    *
    * | # | NewSpan | FollowsFrom | ValuesRecorded | NewEvent |
    * |---|---|---|---|---|
@@ -357,11 +355,11 @@ class ProtobufEncoder implements BatchEncoder {
    * | 3 | metadata_id, uint64 | | | values, repeated Value |
    * | 4 | values, repeated Value | | | |
    */
-  #message(field: number, time: EventTime, one: Id, two: Id | undefined, three: Id, of: number, values: ValueColumns): void {
-    const w = this.#w;
+  #message(field: number, time: EventTime, one: Id, two: Id | undefined, three: Id, of = 0, values?: ValueColumns): void {
     const start = this.#event(time);
-    const inner = open(w, (field << 3) | 2);
-    const { bytes } = w;
+    const { bytes } = this;
+    const inner = this.pos + 2;
+    bytes[inner - 2] = (field << 3) | 2;
     let pos = inner;
     if (one !== 0) {
       bytes[pos] = 0x08;
@@ -375,9 +373,9 @@ class ProtobufEncoder implements BatchEncoder {
       bytes[pos] = 0x18;
       pos = varint(bytes, pos + 1, three);
     }
-    w.pos = pos;
-    record(w, of, values);
-    close(w, inner);
-    close(w, start);
+    this.pos = pos;
+    if (values !== undefined) record(this, of, values);
+    close(this, inner);
+    close(this, start);
   }
 }
