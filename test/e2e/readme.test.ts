@@ -67,3 +67,38 @@ it("README: every line of the table of sandboxes is one of a program that the te
   expect(lines.length).toBeGreaterThan(40);
   expect(lines.filter((line) => !programs.includes(line))).toEqual([]);
 });
+
+it("README: what it costs is what the benchmarks have measured", () => {
+  interface Measured {
+    readonly name: string;
+    readonly ratio: number;
+    readonly met: boolean;
+  }
+  const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+  const { results } = JSON.parse(read("packages/bench/results.json")) as { results: Measured[] };
+  const table = /## What it costs\n(.*?)\n!\[/s.exec(read("README.md"))?.[1] ?? "";
+  const rows = table.split("\n").filter((line) => /^\| (?!what)/.test(line));
+  const names = [
+    "guest, encoded: 3 attributes, 1 event | SDK span + OTLP/protobuf",
+    "guest, encoded: 3 attributes, 1 event | SDK span + OTLP/JSON",
+    "tunnel, guest to onEnd: 3 attributes, 1 event | SDK 3.1",
+    "tunnel, guest to onEnd: 3 attributes, 1 event | SDK 2.12",
+    "tunnel, guest to onEnd, all of it read there: 3 attributes, 1 event | SDK 3.1",
+    "tunnel, guest to onEnd: 3 attributes, 1 event, entered | SDK 3.1 startActiveSpan",
+    "worker, end to end, into OpenTelemetry spans | postMessage of each record, only counted",
+    "host: decode + receive, relay that does nothing | JSON.parse of the same events",
+    "stream of 100000 spans, sender, protobuf, receiver | the genuine crate, native, with JSON",
+    "wire, with times: 3 attributes, 1 event | OTLP/protobuf",
+    "memory: 100000 live spans on the host, 3 attributes and 1 event each | the SDK's",
+    "size: sender core | OpenTelemetry API, trace only",
+  ];
+  const written = rows.map((row) => {
+    const [, , , , ratio = "", target = ""] = row.split("|");
+    return [ratio.trim(), !target.includes("not met")];
+  });
+  const measured = names.map((name) => {
+    const result = results.find((one) => one.name === name);
+    return [result?.ratio.toFixed(2), result?.met];
+  });
+  expect(written).toEqual(measured);
+});

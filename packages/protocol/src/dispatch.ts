@@ -279,10 +279,10 @@ export class EventReader {
 /** Append a value of the kinds that nearly all values are of. @returns false for any other, and for what is none */
 function pushPlain(name: string, value: unknown, values: TracedValues, maxStringBytes: number): boolean {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  const keys = Object.keys(value);
-  if (keys.length !== 1) return false;
-  const raw = (value as Fields)[keys[0] as string];
-  switch (keys[0]) {
+  const key = onlyKey(value as Fields);
+  if (key === undefined) return false;
+  const raw = (value as Fields)[key];
+  switch (key) {
     case "bool":
       if (typeof raw !== "boolean") return false;
       values.push(name, ValueKind.bool, raw);
@@ -306,9 +306,20 @@ function pushPlain(name: string, value: unknown, values: TracedValues, maxString
   }
 }
 
+/** The one key of `object`, where what it inherits has none; without an array of them. */
+function onlyKey(object: Fields): string | undefined {
+  let only: string | undefined;
+  for (const key in object) {
+    if (only !== undefined) return undefined;
+    only = key;
+  }
+  return only !== undefined && Object.hasOwn(object, only) ? only : undefined;
+}
+
 /** Property `key` if `object` itself has it and it is enumerable, else `undefined`. @internal */
 export function own(object: Fields, key: string): unknown {
-  return Object.prototype.propertyIsEnumerable.call(object, key) ? object[key] : undefined;
+  const value = object[key];
+  return value !== undefined && Object.prototype.propertyIsEnumerable.call(object, key) ? value : undefined;
 }
 
 function isNone(value: unknown): value is null | undefined {
