@@ -35,7 +35,8 @@ export class CallSite {
   /**
    * @internal One object for all values of the same names and types. Numeric keys index the call site's fields.
    *
-   * @returns `undefined` with undeclared names, with more shapes than are kept, and where the writer has fields of its own
+   * @returns `undefined` with names that are undeclared or come twice, with more shapes than are kept, and where the writer has fields of
+   * its own
    */
   shapeOf(values: ValueColumns): ValueShape | undefined {
     if (values.fields.length > 0) return undefined;
@@ -48,17 +49,18 @@ export class CallSite {
 
   #newShape({ keys, kinds, size }: ValueColumns): ValueShape | undefined {
     if (this.#shapes.length === MAX_SHAPES) return undefined;
-    const names: string[] = [];
+    const names = new Set<string>();
     const indices: number[] = [];
     for (let i = 0; i < size; i++) {
       const key = keys[i] as number | string;
       // Where a name stands twice, different indices may be the same name.
       const name = typeof key === "string" ? key : this.distinct ? this.names[key] : undefined;
-      if (name === undefined || !this.declares(name)) return undefined;
-      names.push(name);
+      // One record may have a field by its name and by its index.
+      if (name === undefined || !this.declares(name) || names.has(name)) return undefined;
+      names.add(name);
       indices.push(this.distinct ? this.names.indexOf(name) : -1);
     }
-    const shape = new ValueShape(names, kinds.slice(0, size) as ValueKind[], indices);
+    const shape = new ValueShape([...names], kinds.slice(0, size) as ValueKind[], indices);
     this.#shapes.push(shape);
     return shape;
   }
