@@ -131,7 +131,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "call sites with as many and as long names as there may be",
     maxKept: 60,
-    leaves: { liveSpans: 74 },
+    leaves: { liveSpans: 49 },
     run: feed(
       () =>
         counted(500, (i) => {
