@@ -30,5 +30,6 @@ export { FieldResolver } from "./resolve.ts";
 export type { BatchHeader, ClockDomain, EventSink, EventTime } from "./sink.ts";
 export type { OpenSpan } from "./state.ts";
 export { readMetadata, readSpans } from "./state.ts";
+export { BOOL, ERROR, FLOAT, INT, OBJECT, STRING, U_INT } from "./value-kinds.ts";
 export { canonicalInteger, tagged, toValueMap, TracedValues, ValueKind, ValueList, valueName } from "./values.ts";
 export type { RawValue, ValueColumns } from "./values.ts";

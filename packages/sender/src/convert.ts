@@ -1,5 +1,17 @@
-import { canonicalInteger, type RawValue, type TracedError, type ValueKind, type ValueList } from "@spanduct/protocol";
-import { BOOL, ERROR, FLOAT, INT, OBJECT, STRING, U_INT } from "./value-kinds.ts";
+import {
+  BOOL,
+  canonicalInteger,
+  ERROR,
+  FLOAT,
+  INT,
+  OBJECT,
+  type RawValue,
+  STRING,
+  type TracedError,
+  U_INT,
+  type ValueKind,
+  type ValueList,
+} from "@spanduct/protocol";
 
 /** Hosts refuse a record with a string above 64 KiB; a UTF-16 unit takes three bytes at most. */
 const MAX_TEXT = 20_000;

@@ -1,7 +1,6 @@
-import { type CallSiteData, type CallSiteKind, type Level, LevelNumber, ValueList } from "@spanduct/protocol";
+import { type CallSiteData, type CallSiteKind, INT, type Level, LevelNumber, ValueList } from "@spanduct/protocol";
 import { addValues } from "../convert.ts";
 import type { Emitter, SiteState } from "../emitter.ts";
-import { INT } from "../value-kinds.ts";
 import { ExplicitClock } from "./explicit-clock.ts";
 
 /** Definitions that one provider sends: new call sites, and known ones with more fields. Hosts have a limit for each guest. */
