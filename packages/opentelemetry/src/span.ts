@@ -142,9 +142,9 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   static #makeEvents(span: GuestSpan, unread: GuestEvent | GuestEvent[]): void {
     const { eventWriter } = span.#setup;
     span.#unreadEvents = undefined;
-    span.#events ??= [];
-    if (unread instanceof GuestEvent) span.#events.push(unread.read(eventWriter));
-    else for (const event of unread) span.#events.push(event.read(eventWriter));
+    const read = unread instanceof GuestEvent ? [unread.read(eventWriter)] : unread.map((event) => event.read(eventWriter));
+    if (span.#events === undefined) span.#events = read;
+    else for (const event of read) span.#events.push(event);
   }
 
   static #eventCount(span: GuestSpan): number {
