@@ -1,7 +1,7 @@
 import { type RawValue, type TracedError, TracedValues, type ValueColumns, type ValueKind } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
 import type { RelayedValues } from "./relay.ts";
-import { FIXED_BYTES, type ValueShape } from "./value-shape.ts";
+import { FIXED_BYTES, nameBytes, type ValueShape } from "./value-shape.ts";
 
 /** The values of the event at hand, keyed by name. */
 export class NamedValues extends TracedValues implements RelayedValues {
@@ -71,7 +71,7 @@ export function declaredValues(values: TracedValues, callSite: CallSite, scratch
 
 /** What keeping a value costs, in bytes; `Limits.maxSpanValueBytes` says how it is counted. */
 function valueBytes(name: string, raw: RawValue): number {
-  return FIXED_BYTES + 2 * name.length + rawBytes(raw);
+  return nameBytes(name) + rawBytes(raw);
 }
 
 /** What of that is not for the name and its place. */

@@ -1,14 +1,4 @@
-import {
-  type Id,
-  type OpenSpan,
-  type PersistedSpan,
-  type PersistedSpans,
-  type TracedValue,
-  type TracedValueMap,
-  type TracedValues,
-  tagged,
-  ValueKind,
-} from "@spanduct/protocol";
+import { type Id, type OpenSpan, type PersistedSpan, type PersistedSpans, toValueMap } from "@spanduct/protocol";
 import type { CallSite } from "./arena.ts";
 import { totalBytes } from "./named-values.ts";
 import type { SequenceState } from "./sequence.ts";
@@ -56,7 +46,7 @@ export function writeSpans<Span>(
     const entry: { -readonly [key in keyof PersistedSpan]: PersistedSpan[key] } = {
       metadata_id: span.metadataId,
       ref_count: span.refCount,
-      values: valueMap(span.values),
+      values: toValueMap(span.values),
     };
     // One by one: spreading what may be there would cost as much as all the rest, and there may be very many spans.
     if (span.parentId !== undefined) entry.parent_id = span.parentId;
@@ -68,18 +58,4 @@ export function writeSpans<Span>(
     unsaid = undefined;
   }
   return persisted;
-}
-
-/** As `toValueMap`; most values become literals, which engines make many times as fast as objects with a key that is worked out. */
-function valueMap({ keys, kinds, raws, size }: TracedValues): TracedValueMap {
-  const map = Object.create(null) as { [name: string]: TracedValue };
-  for (let i = 0; i < size; i++) {
-    const kind = kinds[i] as ValueKind;
-    const raw = raws[i] as never;
-    if (kind === ValueKind.string) map[keys[i] as string] = { string: raw };
-    else if (kind === ValueKind.int) map[keys[i] as string] = { int: raw };
-    else if (kind === ValueKind.float) map[keys[i] as string] = { float: raw };
-    else map[keys[i] as string] = tagged(kind, raw);
-  }
-  return map;
 }

@@ -3,6 +3,11 @@ import type { ValueColumns, ValueKind } from "@spanduct/protocol";
 /** What a value costs on top of its name and its text, in bytes. */
 export const FIXED_BYTES = 16;
 
+/** What name and place of a value cost to keep, in bytes. */
+export function nameBytes(name: string): number {
+  return FIXED_BYTES + 2 * name.length;
+}
+
 /** Indices of most shapes: the first fields, in their order. */
 const ASCENDING: readonly number[] = Array.from({ length: 64 }, (_, index) => index);
 
@@ -22,7 +27,7 @@ export class ValueShape {
     this.kinds = kinds;
     const isAscending = indices.length <= ASCENDING.length && indices.every((index, at) => index === at);
     this.#indices = isAscending ? ASCENDING : indices;
-    this.fixedBytes = keys.reduce((bytes, name) => bytes + FIXED_BYTES + 2 * name.length, 0);
+    this.fixedBytes = keys.reduce((bytes, name) => bytes + nameBytes(name), 0);
   }
 
   /** @internal Whether `values`, keyed by name or by index of the call site's fields, are of these names and types. */
