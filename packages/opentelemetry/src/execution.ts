@@ -19,7 +19,6 @@ import {
 import type { CallSite, Loss, Parent, Relay, RelayedValues, RestoredSpan } from "@spanduct/receiver";
 import type { AttemptSetup, RunSpan } from "./attempt-options.ts";
 import { errorOf } from "./attribute-value.ts";
-import type { AttributeWriter } from "./attribute-writer.ts";
 import { CallSitePlan, type CallSitePlans } from "./call-site.ts";
 import { GuestClock } from "./clock.ts";
 import type { Outgoing, Outlet } from "./delivery.ts";
@@ -59,7 +58,9 @@ export interface ExecutionSetup extends AttemptSetup {
   readonly run?: RunSpan | undefined;
 }
 
+/** Of the link to the span that the guest was inside of, where that is not its parent. */
 const MOVED: Attributes = { "spanduct.link": "parent" };
+
 /** The call site that a run's own span has. */
 const RUN: CallSiteData = { kind: "span", name: "run", target: "@spanduct/opentelemetry", level: "info", fields: [] };
 const NO_VALUES = new TracedValues();
@@ -95,8 +96,6 @@ export class Execution implements Relay<GuestSpan> {
   readonly #isAsParent: boolean;
   /** Nothing stands between a span and the processors. */
   readonly #isDirect: boolean;
-  readonly #spanWriter: AttributeWriter;
-  readonly #eventWriter: AttributeWriter;
   /** What goes out at the commit, in order. */
   readonly #held: Held<Outgoing>;
   /** What has gone out at the commit, where that may be undone. */
@@ -127,8 +126,6 @@ export class Execution implements Relay<GuestSpan> {
     this.#clock = new GuestClock(setup.spans.clock);
     this.#held = new Held(setup.maxHeld, setup.maxHeldBytes);
     this.#outlet = setup.outlet;
-    this.#spanWriter = setup.spans.spanWriter;
-    this.#eventWriter = setup.spans.eventWriter;
     this.#isSuppressed = isTracingSuppressed(setup.context);
     this.#isAsParent = setup.sampler === undefined && !this.#isSuppressed;
     this.#isDirect = setup.sampler === undefined && !setup.isTransactional && !setup.pendingSpans && setup.links.length === 0;
@@ -177,7 +174,7 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#isSuppressed || (this.#sampler === undefined && !isSampledUnder(above))) {
       span.stopRecording();
     } else {
-      span.begin(this.#spanWriter, values);
+      span.begin(values);
       if (parent !== inside) span.addLink({ context: (inside as GuestSpan).spanContext(), attributes: MOVED });
       this.#begin(span, parent, above);
     }
@@ -194,7 +191,7 @@ export class Execution implements Relay<GuestSpan> {
   record(span: GuestSpan, values: RelayedValues, _time: EventTime): void {
     if (span.isRecording()) {
       this.#touch(span);
-      span.record(this.#spanWriter, values);
+      span.record(values);
     }
     this.#outlet.throwFailure();
   }
@@ -373,7 +370,7 @@ export class Execution implements Relay<GuestSpan> {
     run.rename(name);
     run.attempt = this.#attempt;
     run.isRoot = true;
-    run.begin(this.#spanWriter, NO_VALUES);
+    run.begin(NO_VALUES);
     run.setAttributes(attributes);
     run.addLinks([...links]);
     this.#links.length = 0;
@@ -402,7 +399,7 @@ export class Execution implements Relay<GuestSpan> {
     const { shape } = values;
     const event =
       shape === undefined
-        ? spanEvent(this.#eventWriter, plan, values, [seconds, nanos])
+        ? spanEvent(this.#spans.eventWriter, plan, values, [seconds, nanos])
         : new GuestEvent(plan, shape, values.raws, seconds, nanos);
     this.#addEvent(span, event, valueBytes(values));
   }
@@ -454,7 +451,7 @@ export class Execution implements Relay<GuestSpan> {
   }
 
   #errorEvent(span: GuestSpan, plan: CallSitePlan, values: RelayedValues, seconds: number, nanos: number): void {
-    const event = spanEvent(this.#eventWriter, plan, values, [seconds, nanos]);
+    const event = spanEvent(this.#spans.eventWriter, plan, values, [seconds, nanos]);
     span.fail(event.name === plan.givenName ? plan.name : event.name, errorOf(values));
     if (this.#toSpans) this.#addEvent(span, event, valueBytes(values));
   }
@@ -464,7 +461,7 @@ export class Execution implements Relay<GuestSpan> {
     if (this.#toLogs || this.#setup.loggers !== undefined) {
       this.#sideOutlet.log(callSite, plan, values, at, span?.contextUnder(this.#context));
     } else {
-      this.#sideOutlet.hostEvent(spanEvent(this.#eventWriter, plan, values, at));
+      this.#sideOutlet.hostEvent(spanEvent(this.#spans.eventWriter, plan, values, at));
     }
   }
 

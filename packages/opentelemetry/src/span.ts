@@ -388,23 +388,25 @@ export class GuestSpan implements Span, ReadableSpan, Steered, Placed {
   }
 
   /** @internal Start with what the call site and the values say. */
-  begin(writer: AttributeWriter, values: RelayedValues): void {
+  begin(values: RelayedValues): void {
     const plan = this.#plan;
     if (values.shape !== undefined && !plan.hasSpecialFields) {
       this.#shape = values.shape;
       this.#attributes = values.raws;
       return;
     }
-    plan.spanAttributes.write(writer, values, plan.hasSpecialFields ? specialFieldsOf(this) : undefined);
-    this.take(writer);
+    const { spanWriter } = this.#setup;
+    plan.spanAttributes.write(spanWriter, values, plan.hasSpecialFields ? specialFieldsOf(this) : undefined);
+    this.take(spanWriter);
   }
 
   /** @internal */
-  record(writer: AttributeWriter, values: ValueColumns): void {
-    writer.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
+  record(values: ValueColumns): void {
+    const { spanWriter } = this.#setup;
+    spanWriter.resume(this.attributes, this.#attributeCount, this.droppedAttributesCount);
     const plan = this.#plan;
-    plan.spanAttributes.add(writer, values, plan.hasSpecialFields ? specialFieldsOf(this) : undefined);
-    this.take(writer);
+    plan.spanAttributes.add(spanWriter, values, plan.hasSpecialFields ? specialFieldsOf(this) : undefined);
+    this.take(spanWriter);
   }
 
   /** @internal Bytes that one more event lets go of, on the average of those that are kept. */
