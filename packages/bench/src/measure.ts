@@ -33,15 +33,19 @@ export function compare(operations: number, ours: Contender, peer: Contender): C
   return summary(rounds.slice(WARM_UP_ROUNDS));
 }
 
-/** As `compare`, for work that ends later: each contender returns how many nanoseconds an operation took. */
-export async function compareAsync(
-  rounds: number,
-  ours: () => Promise<number>,
-  peer: () => Promise<number>,
-): Promise<Comparison> {
-  const all: (readonly [number, number])[] = [];
-  for (let i = 0; i <= rounds; i++) all.push([await ours(), await peer()]);
-  return summary(all.slice(1));
+/**
+ * As `compare`, for work that ends later and for any number of contenders: what each measured, round by round.
+ *
+ * @param warmUp rounds before those, which are not returned
+ */
+export async function inTurn<T>(rounds: number, warmUp: number, contenders: readonly (() => Promise<T>)[]): Promise<T[][]> {
+  const all: T[][] = [];
+  for (let i = 0; i < warmUp + rounds; i++) {
+    const measured: T[] = [];
+    for (const contender of contenders) measured.push(await contender());
+    all.push(measured);
+  }
+  return all.slice(warmUp);
 }
 
 /** @param rounds nanoseconds per operation, ours and the peer's */

@@ -1,10 +1,10 @@
 import * as threads from "node:worker_threads";
 import { controlWord } from "@spanduct/protocol";
-import { batches, performanceClock, TracingEventSender } from "@spanduct/sender";
+import { batches, performanceClock, type SendBatch, TracingEventSender } from "@spanduct/sender";
 import { messagePortReceiver, messagePortSender } from "@spanduct/transport/message-port";
 import { createRing, ringReceiver, ringSender } from "@spanduct/transport/ring";
 import { three } from "../corpus.ts";
-import { summary } from "../measure.ts";
+import { inTurn, summary } from "../measure.ts";
 import type { Result } from "../result.ts";
 
 /** Bytes of the ring, and of the memory that is copied into. */
@@ -38,20 +38,20 @@ class Arrivals {
 function throughRing({ take }: Arrivals, unit: readonly Uint8Array[]): Way {
   const memory = createRing(CAPACITY);
   const host = ringReceiver(memory, take);
-  const { send } = ringSender(memory);
-  return {
-    send() {
-      for (const batch of unit) send(batch);
-      return host.drain();
-    },
-    close: () => host.close(),
-  };
+  return through(ringSender(memory), host, unit);
 }
 
 function throughPort({ take }: Arrivals, unit: readonly Uint8Array[]): Way {
   const { port1, port2 } = new threads.MessageChannel();
   const host = messagePortReceiver(port1, take, { threads });
-  const { send } = messagePortSender(port2, { poll: () => threads.receiveMessageOnPort(port2) });
+  return through(messagePortSender(port2, { poll: () => threads.receiveMessageOnPort(port2) }), host, unit);
+}
+
+function through(
+  { send }: { readonly send: SendBatch },
+  host: { drain(): Promise<void>; close(): void },
+  unit: readonly Uint8Array[],
+): Way {
   return {
     send() {
       for (const batch of unit) send(batch);
@@ -121,12 +121,12 @@ async function compared(maxEvents: number): Promise<Result[]> {
     if (arrivals.bytes !== bytes || arrivals.checksum !== expected.checksum) throw new Error("bytes were lost or changed");
     arrivals.checks = false;
   }
-  const rounds: number[][] = [];
-  for (let i = 0; i < ROUNDS + WARM_UP_ROUNDS; i++) {
-    const measured: number[] = [];
-    for (const { way } of ways) measured.push((await time(way)) / unit.length);
-    if (i >= WARM_UP_ROUNDS) rounds.push(measured);
-  }
+  const contenders = ways.map(
+    ({ way }) =>
+      async () =>
+        (await time(way)) / unit.length,
+  );
+  const rounds = await inTurn(ROUNDS, WARM_UP_ROUNDS, contenders);
   for (const { arrivals, way } of ways) {
     way.close();
     if (arrivals.bytes % bytes !== 0) throw new Error("bytes were lost");

@@ -5,7 +5,7 @@ import { OpenTelemetryRelay } from "@spanduct/opentelemetry";
 import { TracingEventReceiver } from "@spanduct/receiver";
 import { traceWorker } from "@spanduct/sandbox/worker";
 import { HOST_SPAN } from "../corpus.ts";
-import { summary } from "../measure.ts";
+import { inTurn, summary } from "../measure.ts";
 import { RESOURCE } from "../peer.ts";
 import type { Result } from "../result.ts";
 
@@ -119,12 +119,8 @@ function posted(name: string, isLast: (message: { readonly type?: string; readon
 /** Through a real worker, end to end. */
 export async function worker(): Promise<Result[]> {
   const guests = [ours(), posted("records", ({ type }) => type === "end"), posted("finished", ({ span }) => span !== undefined)];
-  const rounds: Round[][] = [];
-  for (let i = 0; i < ROUNDS + WARM_UP_ROUNDS; i++) {
-    const measured: Round[] = [];
-    for (const guest of guests) measured.push(await guest.round());
-    if (i >= WARM_UP_ROUNDS) rounds.push(measured);
-  }
+  const contenders = guests.map((guest) => () => guest.round());
+  const rounds = await inTurn(ROUNDS, WARM_UP_ROUNDS, contenders);
   await Promise.all(guests.map((guest) => guest.end()));
 
   const result = (what: string, of: keyof Round, peer: number, peerName: string, target: number): Result => {
