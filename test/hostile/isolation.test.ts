@@ -122,16 +122,21 @@ describe("an arena that guests share", () => {
   });
 });
 
+/** A relay, and the spans that have ended there. */
+function collectingRelay(): { readonly relay: OpenTelemetryRelay; readonly ended: ReadableSpan[] } {
+  const ended: ReadableSpan[] = [];
+  const processor = {
+    onStart: () => undefined,
+    onEnd: (span: ReadableSpan) => void ended.push(span),
+    forceFlush: async () => undefined,
+    shutdown: async () => undefined,
+  };
+  return { relay: new OpenTelemetryRelay({ spanProcessors: [processor] }), ended };
+}
+
 describe("a relay that guests share", () => {
   it("gives the same numbers of different executions different identities, and each its own", () => {
-    const ended: ReadableSpan[] = [];
-    const processor = {
-      onStart: () => undefined,
-      onEnd: (span: ReadableSpan) => void ended.push(span),
-      forceFlush: async () => undefined,
-      shutdown: async () => undefined,
-    };
-    const relay = new OpenTelemetryRelay({ spanProcessors: [processor] });
+    const { relay, ended } = collectingRelay();
     const receivers = Array.from(
       { length: 50 },
       () => new TracingEventReceiver<unknown>({}, {}, [], { relay: relay.execution({ parent: ROOT_CONTEXT }) as never }),
@@ -145,14 +150,7 @@ describe("a relay that guests share", () => {
   });
 
   it("lets no guest choose where its spans hang, what they are called by, or when the host's began", () => {
-    const ended: ReadableSpan[] = [];
-    const processor = {
-      onStart: () => undefined,
-      onEnd: (span: ReadableSpan) => void ended.push(span),
-      forceFlush: async () => undefined,
-      shutdown: async () => undefined,
-    };
-    const relay = new OpenTelemetryRelay({ spanProcessors: [processor] });
+    const { relay, ended } = collectingRelay();
     const parent = { traceId: "a".repeat(32), spanId: "b".repeat(16), traceFlags: 1 };
     const receiver = new TracingEventReceiver<unknown>({}, {}, [], { relay: relay.execution({ parent }) as never });
     const names = [
